@@ -1,0 +1,75 @@
+"""Signals as a queue that a selector can wait for.
+
+A handler only notes the number; whoever owns the :class:`SignalQueue` reads the numbers when it is awake, and acts
+outside of the handler. Python's C level handler writes to the wakeup descriptor as soon as the signal arrives, so a
+``select`` on :meth:`SignalQueue.fileno` returns at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+from typing import Any, Final
+
+STOP_SIGNALS: Final[tuple[signal.Signals, ...]] = (
+    (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK) if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
+)
+"""What asks a process to end: Ctrl+C, ``kill`` and, on Windows, Ctrl+Break."""
+
+
+class SignalQueue:
+    """Catches signals while it is entered; main thread only.
+
+        with SignalQueue(STOP_SIGNALS) as signals:
+            selector.register(signals, selectors.EVENT_READ)
+            ...
+            for number in signals.take(): ...
+
+    :param signals: which ones.
+    """
+
+    def __init__(self, signals: Iterable[int] = STOP_SIGNALS) -> None:
+        self._signals = tuple(signals)
+        # Bounded: a process that is sent signals faster than it looks has no use for the old ones.
+        self._pending: collections.deque[int] = collections.deque(maxlen=64)
+        self._previous: dict[int, Any] = {}
+        self._previous_fd = -1
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Readable when :meth:`take` has something to give."""
+        return self._reader.fileno()
+
+    def take(self) -> list[int]:
+        """The numbers of the signals that arrived since the last call, oldest first; never blocks."""
+        with contextlib.suppress(BlockingIOError):
+            while self._reader.recv(4096):
+                pass
+        taken: list[int] = []
+        while self._pending:
+            taken.append(self._pending.popleft())
+        return taken
+
+    def __enter__(self) -> SignalQueue:
+        self._previous_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._note) for number in self._signals}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._previous_fd)
+        self._reader.close()
+        self._writer.close()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._pending.append(number)
