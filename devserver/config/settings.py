@@ -1,0 +1,712 @@
+"""The options: one frozen field each, checked when a :class:`Config` is made, which does nothing else.
+
+No logging is set up, no file and no environment variable is read, nothing is imported and no socket is made here: other
+stages do that with what they read from the Config. ``sources.py`` knows where values come from, ``option.py`` what an
+option is; this file says which options there are and which of them contradict each other.
+
+The defaults written here are those of the Python API, which are uvicorn's. ``run=`` and ``prod=`` give the defaults of
+``dev run`` and ``dev prod`` where they differ.
+"""
+
+# ruff: noqa: RUF009
+# RUF009 guards against mutable defaults; option() is dataclasses.field() with our metadata.
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, Field, dataclass, field
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from devserver.config import option as options
+from devserver.config.option import option
+from devserver.errors import ConfigError
+from devserver.events import Notice
+
+if TYPE_CHECKING:
+    import ssl
+    from configparser import RawConfigParser
+
+Strings: TypeAlias = Sequence[str] | str | None
+"""One or several; a tuple once the Config is made."""
+PathLike: TypeAlias = str | os.PathLike[str]
+
+LOCAL_PEERS = ("127.0.0.1", "::1")
+"""Peers whose proxy headers are believed when nobody says which."""
+
+LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
+X_FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix")
+
+APP, ADDRESS, RELOAD, PROTOCOL, LIMITS, TIMEOUTS = "App", "Where it listens", "Reload", "Protocol", "Limits", "Timeouts"
+LOGS, PROXIES, TLS, WEBSOCKET, PROCESS, TERMINAL = "Logging", "Proxies", "TLS", "WebSocket", "Process", "Terminal"
+GROUPS = (APP, ADDRESS, RELOAD, TERMINAL, LOGS, PROTOCOL, PROXIES, LIMITS, TIMEOUTS, TLS, WEBSOCKET, PROCESS)
+"""The order of the groups in help and documentation."""
+
+API_ONLY, API_AND_RUN = ("api",), ("api", "run")
+
+# ssl.PROTOCOL_TLS_SERVER and ssl.CERT_NONE as numbers: importing ssl costs milliseconds that only TLS should pay.
+_TLS_SERVER, _CERT_NONE = 17, 0
+_KIB, _MIB = 1024, 1024 * 1024
+_SIZE_MAX = 2**40
+_SECONDS_MAX = 10**7
+# A connection that cannot hold a request line is no connection; a line beyond this is an attack, not a request.
+_LINE_MIN, _LINE_MAX = 64, _MIB
+
+
+def _default_log_config() -> dict[str, Any]:
+    # Looked up when it is needed, so that a program which changed the dictionary gets what it changed.
+    try:
+        from devserver.config.logging_config import LOGGING_CONFIG
+    except ModuleNotFoundError:  # until that file exists
+        return {}
+    return LOGGING_CONFIG
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of a server; frozen, and checked when it is made.
+
+    Takes what ``uvicorn.Config`` takes, in its order and with its defaults, and the options of our own by keyword.
+    Make a changed copy with :func:`dataclasses.replace`. Hand it to :class:`devserver.Server`, or let
+    :func:`devserver.run` make it.
+
+    :param app: an ASGI app, its import string, or None to have it found (see ``discovery.py``).
+    :raises ConfigError: a value is of another type, out of bounds, or contradicts another one.
+    """
+
+    app: Any = option(
+        None,
+        help="module:attribute, module, file.py, 'module:factory(1, k=\"v\")' or a folder; found when left out.",
+        group=APP,
+        kind="object",
+        none=True,
+        metavar="[APP]",
+    )
+    host: str = option(
+        "127.0.0.1", help="Address or host name to listen on; localhost and :: mean both families.", group=ADDRESS
+    )
+    port: int = option(
+        8000, help="Port to listen on; 0 takes a free one.", group=ADDRESS, kind="int", minimum=0, maximum=65535
+    )
+    uds: PathLike | None = option(
+        None, help="Unix socket to listen on.", group=ADDRESS, kind="path", none=True, metavar="PATH"
+    )
+    fd: int | None = option(
+        None,
+        help="Descriptor of a socket that is already open.",
+        group=ADDRESS,
+        kind="int",
+        none=True,
+        minimum=0,
+        maximum=2**31 - 1,
+    )
+    loop: str = option(
+        "auto",
+        help="Event loop: auto, uvloop, asyncio, or an import string of a loop factory.",
+        group=PROTOCOL,
+        kind="name",
+        choices=("auto", "uvloop", "asyncio"),
+        stand_ins=("none", "zuvloop"),
+    )
+    http: Any = option(
+        "auto",
+        help="HTTP parser: auto, httptools, h11, or an import string of a protocol class.",
+        group=PROTOCOL,
+        kind="name",
+        choices=("auto", "httptools", "h11"),
+        stand_ins=("zttp",),
+    )
+    http2: bool = option(False, help="HTTP/2; accepted, not served in this version.", group=PROTOCOL, kind="bool")
+    ws: Any = option(
+        "auto",
+        help="WebSocket implementation: auto, none, or an import string.",
+        group=WEBSOCKET,
+        kind="name",
+        choices=("auto", "none"),
+        stand_ins=("websockets", "websockets-sansio", "wsproto"),
+    )
+    ws_max_size: int = option(
+        16 * _MIB, help="Largest WebSocket message.", group=WEBSOCKET, kind="size", minimum=1, maximum=_SIZE_MAX
+    )
+    ws_max_queue: int = option(
+        32, help="Most WebSocket messages that wait for the app.", group=WEBSOCKET, kind="int", minimum=1, maximum=_MIB
+    )
+    ws_ping_interval: float | None = option(
+        20.0,
+        help="Seconds between pings; 0 or none: no pings.",
+        group=WEBSOCKET,
+        kind="seconds",
+        none=True,
+        maximum=_SECONDS_MAX,
+    )
+    ws_ping_timeout: float | None = option(
+        20.0,
+        help="Seconds that a pong may take; none: for ever.",
+        group=WEBSOCKET,
+        kind="seconds",
+        none=True,
+        maximum=_SECONDS_MAX,
+    )
+    ws_per_message_deflate: bool = option(
+        True, help="Compress WebSocket messages.", group=WEBSOCKET, kind="bool", takes_bool=True
+    )
+    lifespan: str = option(
+        "auto", help="Whether the app has a lifespan.", group=APP, kind="choice", choices=("auto", "on", "off")
+    )
+    env_file: PathLike | Sequence[PathLike] | None = option(
+        (),
+        help="File of environment variables; the last of several wins, the real environment above all.",
+        group=APP,
+        kind="path",
+        many=True,
+        metavar="FILE",
+    )
+    log_config: Mapping[str, Any] | PathLike | RawConfigParser | IO[Any] | None = option(
+        factory=_default_log_config,
+        help="File that sets up logging: .json, .yaml or .ini.",
+        group=LOGS,
+        kind="object",
+        none=True,
+        metavar="FILE",
+    )
+    log_level: str | int | None = option(
+        None,
+        help="critical, error, warning, info, debug or trace; info, or what --log-config says, when left out.",
+        group=LOGS,
+        kind="level",
+        none=True,
+        choices=LOG_LEVELS,
+        metavar="LEVEL",
+    )
+    access_log: bool = option(True, help="Log a line for every request.", group=LOGS, kind="bool")
+    use_colors: bool | None = option(
+        None,
+        help="Colours; when left out, on a terminal only (NO_COLOR and FORCE_COLOR are obeyed).",
+        group=TERMINAL,
+        kind="bool",
+        none=True,
+    )
+    interface: str = option(
+        "auto",
+        help="What the app speaks: auto, asgi3, asgi2 or wsgi.",
+        group=APP,
+        kind="choice",
+        choices=("auto", "asgi3", "asgi2", "wsgi"),
+    )
+    reload: bool = option(
+        False,
+        run=True,
+        help="Serve the new code after a file was saved.",
+        group=RELOAD,
+        kind="bool",
+        commands=API_AND_RUN,
+    )
+    reload_dirs: Strings = option(
+        (),
+        help="Folder to watch, instead of the current one.",
+        group=RELOAD,
+        kind="path",
+        many=True,
+        commands=API_AND_RUN,
+        cli=("--reload-dir",),
+        metavar="DIR",
+    )
+    reload_delay: float = option(
+        0.25,
+        run=0.005,
+        help="Seconds that changes are collected before they are acted on.",
+        group=RELOAD,
+        kind="seconds",
+        minimum=0,
+        maximum=60,
+        commands=API_AND_RUN,
+    )
+    reload_includes: Strings = option(
+        (),
+        help="File, folder or pattern whose changes count too.",
+        group=RELOAD,
+        many=True,
+        commands=API_AND_RUN,
+        cli=("--reload-include",),
+        metavar="PATTERN",
+    )
+    reload_excludes: Strings = option(
+        (),
+        help="File, folder or pattern whose changes do not count.",
+        group=RELOAD,
+        many=True,
+        commands=API_AND_RUN,
+        cli=("--reload-exclude",),
+        metavar="PATTERN",
+    )
+    workers: int | None = option(
+        None,
+        help="Number of worker processes; only 1 in this version.",
+        group=PROCESS,
+        kind="int",
+        none=True,
+        minimum=0,
+        maximum=4096,
+        cli=("--workers", "-w"),
+    )
+    proxy_headers: bool = option(
+        True, help="Believe what trusted proxies say of the client.", group=PROXIES, kind="bool"
+    )
+    server_header: bool = option(True, help="Send a Server header.", group=PROTOCOL, kind="bool")
+    date_header: bool = option(True, help="Send a Date header.", group=PROTOCOL, kind="bool")
+    forwarded_allow_ips: Strings = option(
+        None,
+        help="Proxies to trust: addresses, networks, the word unix, or *; 127.0.0.1 and ::1 when left out.",
+        group=PROXIES,
+        many=True,
+        commas=True,
+        none=True,
+        metavar="LIST",
+    )
+    root_path: str = option("", help="Path under which a proxy serves the app.", group=APP, metavar="PATH")
+    limit_concurrency: int | None = option(
+        None,
+        help="Most requests in flight, or connections; past it 503.",
+        group=LIMITS,
+        kind="int",
+        none=True,
+        minimum=1,
+        maximum=10**7,
+    )
+    limit_max_requests: int | None = option(
+        None,
+        help="Stop after so many requests.",
+        group=LIMITS,
+        kind="int",
+        none=True,
+        minimum=1,
+        maximum=10**12,
+    )
+    limit_max_requests_jitter: int = option(
+        0,
+        help="Add a random number up to this to --limit-max-requests.",
+        group=LIMITS,
+        kind="int",
+        minimum=0,
+        maximum=10**12,
+    )
+    backlog: int = option(
+        2048, help="Connections that the kernel keeps waiting.", group=ADDRESS, kind="int", minimum=0, maximum=2**31 - 1
+    )
+    timeout_keep_alive: float = option(
+        5,
+        prod=75,
+        help="Seconds that an idle connection is kept.",
+        group=TIMEOUTS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_notify: float = option(
+        30,
+        help="Seconds between calls of callback_notify.",
+        group=TIMEOUTS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+        commands=API_ONLY,
+    )
+    timeout_graceful_shutdown: float | None = option(
+        None,
+        run=2,
+        prod=30,
+        help="Seconds that running requests may take when the server stops; 0 cancels them at once.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_worker_healthcheck: float = option(
+        5,
+        help="Seconds that a worker may take to answer; without effect on a single process.",
+        group=TIMEOUTS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+    )
+    callback_notify: Callable[..., Awaitable[None]] | None = option(
+        None, help="Awaited every timeout_notify seconds.", group=PROCESS, kind="object", none=True, commands=API_ONLY
+    )
+    ssl_keyfile: PathLike | None = option(
+        None, help="Private key (PEM).", group=TLS, kind="path", none=True, metavar="FILE"
+    )
+    ssl_certfile: PathLike | None = option(
+        None, help="Certificate and its chain (PEM).", group=TLS, kind="path", none=True, metavar="FILE"
+    )
+    ssl_keyfile_password: str | None = option(
+        None, help="Password of the private key.", group=TLS, none=True, metavar="PASSWORD"
+    )
+    ssl_version: int = option(
+        _TLS_SERVER, help="Number of an ssl.PROTOCOL_* constant.", group=TLS, kind="int", minimum=0, maximum=255
+    )
+    ssl_cert_reqs: int = option(
+        _CERT_NONE,
+        help="Client certificates: 0 none, 1 optional, 2 required.",
+        group=TLS,
+        kind="int",
+        minimum=0,
+        maximum=2,
+    )
+    ssl_ca_certs: PathLike | None = option(
+        None,
+        help="Certificates of the authorities that client certificates come from.",
+        group=TLS,
+        kind="path",
+        none=True,
+        metavar="FILE",
+    )
+    ssl_ciphers: str | None = option(
+        None, help="Cipher list, as OpenSSL writes it.", group=TLS, none=True, metavar="LIST"
+    )
+    ssl_context_factory: Callable[[Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] | None = option(
+        None,
+        help="Called with the Config and a function that makes the usual context; returns the context to use.",
+        group=TLS,
+        kind="object",
+        none=True,
+        commands=API_ONLY,
+    )
+    headers: Sequence[tuple[str, str]] | None = option(
+        (),
+        help="Header that every response gets.",
+        group=PROTOCOL,
+        kind="header",
+        many=True,
+        cli=("--header",),
+        metavar="NAME:VALUE",
+    )
+    factory: bool = option(False, help="APP is a function that makes the app.", group=APP, kind="bool")
+    h11_max_incomplete_event_size: int | None = option(
+        None,
+        help="With --http h11: most bytes of an unfinished head.",
+        group=LIMITS,
+        kind="size",
+        none=True,
+        minimum=1,
+        maximum=_SIZE_MAX,
+    )
+    reset_contextvars: bool = option(
+        False, help="Every request starts with an empty context.", group=PROTOCOL, kind="bool"
+    )
+
+    _: KW_ONLY
+
+    entrypoint: str | None = option(
+        None,
+        help="Import string of the app, in place of APP.",
+        group=APP,
+        none=True,
+        cli=("--entrypoint", "-e"),
+        metavar="TARGET",
+    )
+    app_dir: str = option("", help="Folder to import the app from.", group=APP, kind="path", metavar="DIR")
+    chdir: str = option(
+        "",
+        help="Folder to change to first; other relative paths count from there.",
+        group=APP,
+        kind="path",
+        metavar="DIR",
+    )
+    mode: str | None = option(
+        None,
+        run="development",
+        prod="production",
+        help="Which .env files are read: .env, .env.{mode}, .env.local and .env.{mode}.local.",
+        group=APP,
+        none=True,
+        metavar="NAME",
+    )
+    bind: Sequence[str] | str = option(
+        (),
+        help="host:port, :port (all addresses), [::1]:8000, unix:/path or fd://3.",
+        group=ADDRESS,
+        many=True,
+        commas=True,
+        cli=("--bind", "-b"),
+        metavar="ADDRESS",
+    )
+    uds_permissions: int | None = option(
+        None,
+        help="Permissions of the Unix socket, such as 660.",
+        group=ADDRESS,
+        kind="octal",
+        none=True,
+        minimum=0,
+        maximum=0o777,
+        metavar="MODE",
+    )
+    log_format: str = option("text", help="text or json.", group=LOGS, kind="choice", choices=("text", "json"))
+    access_log_format: str = option(
+        "", help="Line of the access log, in gunicorn's atoms.", group=LOGS, metavar="FORMAT"
+    )
+    access_log_file: str = option(
+        "-", help="File of the access log; - is the standard output.", group=LOGS, kind="path", metavar="FILE"
+    )
+    forwarded_headers: Sequence[str] | str = option(
+        X_FORWARDED[:2],
+        help="Headers to believe: x-forwarded-for, -proto, -host, -port, -prefix, or forwarded alone.",
+        group=PROXIES,
+        kind="choice",
+        many=True,
+        commas=True,
+        choices=(*X_FORWARDED, "forwarded"),
+        metavar="LIST",
+    )
+    proxy_protocol: str = option(
+        "off",
+        help="PROXY protocol of HAProxy: off, v1, v2 or auto.",
+        group=PROXIES,
+        kind="choice",
+        choices=("off", "v1", "v2", "auto"),
+    )
+    proxy_allow_ips: Sequence[str] | str = option(
+        LOCAL_PEERS,
+        help="Peers that may speak the PROXY protocol.",
+        group=PROXIES,
+        many=True,
+        commas=True,
+        metavar="LIST",
+    )
+    limit_queue: int = option(
+        0,
+        help="Requests that wait when --limit-concurrency is reached.",
+        group=LIMITS,
+        kind="int",
+        minimum=0,
+        maximum=10**6,
+    )
+    limit_connections: int | None = option(
+        None, help="Most open connections.", group=LIMITS, kind="int", none=True, minimum=1, maximum=10**7
+    )
+    limit_request_line: int = option(
+        8190, help="Longest request line (414).", group=LIMITS, kind="size", minimum=_LINE_MIN, maximum=_LINE_MAX
+    )
+    limit_request_fields: int = option(
+        100, help="Most header lines of a request (431).", group=LIMITS, kind="int", minimum=1, maximum=32_768
+    )
+    limit_request_field_size: int = option(
+        8190, help="Longest header line (431).", group=LIMITS, kind="size", minimum=_LINE_MIN, maximum=_LINE_MAX
+    )
+    limit_request_head: int = option(
+        64 * _KIB,
+        help="Largest head of a request (431).",
+        group=LIMITS,
+        kind="size",
+        minimum=_LINE_MIN,
+        maximum=16 * _MIB,
+    )
+    limit_request_body: int | None = option(
+        None,
+        help="Largest body of a request (413).",
+        group=LIMITS,
+        kind="size",
+        none=True,
+        minimum=0,
+        maximum=_SIZE_MAX,
+    )
+    timeout_request_head: float | None = option(
+        30,
+        help="Seconds that a request's head may take.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0.001,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_request_body: float | None = option(
+        60,
+        help="Seconds without a byte of an awaited body.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0.001,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_write: float | None = option(
+        60,
+        help="Seconds in which the client takes nothing of a response.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0.001,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_startup: float | None = option(
+        None,
+        run=60,
+        prod=60,
+        help="Seconds that lifespan startup may take.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0.001,
+        maximum=_SECONDS_MAX,
+    )
+    timeout_shutdown: float | None = option(
+        None,
+        run=2,
+        prod=10,
+        help="Seconds that lifespan shutdown may take.",
+        group=TIMEOUTS,
+        kind="seconds",
+        none=True,
+        minimum=0,
+        maximum=_SECONDS_MAX,
+    )
+    ssl_groups: str | None = option(
+        None, help="Key exchange groups, as OpenSSL writes them.", group=TLS, none=True, metavar="LIST"
+    )
+    poll: bool | None = option(
+        None,
+        help="Look for changes instead of being told; chosen by the file system when left out.",
+        group=RELOAD,
+        kind="bool",
+        none=True,
+        commands=API_AND_RUN,
+    )
+    reload_mode: str = option(
+        "auto",
+        help="How new code is started: auto, or cold (a fresh process).",
+        group=RELOAD,
+        kind="choice",
+        choices=("auto", "cold"),
+        commands=API_AND_RUN,
+    )
+    on_error: str = option(
+        "page",
+        help="When new code does not start: page (show the error) or last-good (keep serving the old code).",
+        group=RELOAD,
+        kind="choice",
+        choices=("page", "last-good"),
+        commands=API_AND_RUN,
+    )
+    share_errors: bool = option(
+        False, help="Show error details to other machines too.", group=RELOAD, kind="bool", commands=API_AND_RUN
+    )
+    strict_port: bool = option(
+        True,
+        run=False,
+        help="Fail when the port is taken; else the next free one, unless a port was asked for.",
+        group=ADDRESS,
+        kind="bool",
+        commands=API_AND_RUN,
+    )
+    slow_ms: int = option(
+        500,
+        help="Point out requests that take more milliseconds.",
+        group=TERMINAL,
+        kind="int",
+        minimum=0,
+        maximum=10**9,
+        commands=API_AND_RUN,
+    )
+    ui: str = option(
+        "auto",
+        help="What the terminal shows: auto, rich, plain or json.",
+        group=TERMINAL,
+        kind="choice",
+        choices=("auto", "rich", "plain", "json"),
+        commands=API_AND_RUN,
+    )
+
+    notices: tuple[Notice, ...] = field(default=(), init=False, compare=False, repr=False)
+    """What a person should read once: values that stand in for others or have no effect here."""
+
+    def __post_init__(self) -> None:
+        for known in fields():
+            object.__setattr__(self, known.name, options.check(known, getattr(self, known.name), known.name))
+        _contradictions(self)
+        object.__setattr__(self, "notices", tuple(_stand_ins(self)))
+
+    @property
+    def should_reload(self) -> bool:
+        """Whether a supervisor watches the files: reload is on, and the app can be imported again."""
+        return self.reload and (self.app is None or isinstance(self.app, str))
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether the listeners speak TLS."""
+        return bool(self.ssl_keyfile or self.ssl_certfile or self.ssl_context_factory)
+
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """``forwarded_allow_ips`` as a tuple, or the local peers when nobody gave it."""
+        return tuple(self.forwarded_allow_ips) if self.forwarded_allow_ips is not None else LOCAL_PEERS
+
+
+def fields() -> tuple[Field[Any], ...]:
+    """The options, as fields of :class:`Config`, in their order; each carries an ``Option``."""
+    return _FIELDS
+
+
+def by_name(name: str) -> Field[Any]:
+    """The option whose field is called ``name``."""
+    return _BY_NAME[name]
+
+
+_FIELDS = tuple(known for known in dataclasses.fields(Config) if "option" in known.metadata)
+_BY_NAME = {known.name: known for known in _FIELDS}
+
+
+def _contradictions(config: Config) -> None:
+    """:raises ConfigError: two options cannot both be meant."""
+    places = [name for name in ("bind", "uds", "fd") if getattr(config, name) not in {None, (), ""}]
+    if len(places) > 1:
+        raise ConfigError(f"{' and '.join(places)} each say where to listen.", hint="Give one of them.")
+    if config.workers is not None and config.workers > 1:
+        raise ConfigError(
+            f"workers: {config.workers} pre-forked workers are not available in this version.",
+            hint="Leave workers out, or give 1.",
+        )
+    if "forwarded" in config.forwarded_headers and len(set(config.forwarded_headers)) > 1:
+        raise ConfigError(
+            "forwarded_headers: forwarded and x-forwarded-* cannot be combined, because a proxy that writes one kind "
+            "passes the client's own lines of the other kind through.",
+            hint="Name the kind that your proxy writes.",
+        )
+    if config.ssl_keyfile and not config.ssl_certfile and not config.ssl_context_factory:
+        raise ConfigError(
+            "ssl_keyfile is given without ssl_certfile.", hint="Give the certificate that belongs to the key."
+        )
+    if config.app is not None and config.entrypoint is not None:
+        raise ConfigError("The app and entrypoint both say what to serve.", hint="Give one of them.")
+
+
+def _stand_ins(config: Config) -> list[Notice]:
+    """Replaces the names of implementations that we do not have, and says what has no effect here."""
+    notices = []
+    for name, ours in (("http", "auto"), ("loop", "auto"), ("ws", "auto")):
+        value = getattr(config, name)
+        if not isinstance(value, str) or (
+            value not in options.of(by_name(name)).stand_ins and not value.startswith("uvicorn.")
+        ):
+            continue
+        if name == "loop":
+            # uvicorn's "none" leaves the choice to asyncio.
+            ours = "asyncio" if value == "none" else "uvloop" if value == "zuvloop" else "auto"
+        object.__setattr__(config, name, ours)
+        if value != "none":
+            notices.append(
+                Notice("info", f"{options.flag(by_name(name))} {value}: devserver's own implementation serves instead.")
+            )
+    if config.http2:
+        notices.append(Notice("warning", "--http2: HTTP/2 is not served in this version; HTTP/1.1 is."))
+    asked = [
+        known
+        for known in _FIELDS
+        if known.name.startswith("ws_") and getattr(config, known.name) != options.default(known, "api")
+    ]
+    if asked or (not isinstance(config.ws, str) or config.ws not in {"auto", "none"}):
+        flags = ", ".join(options.flag(known) for known in asked) or "--ws"
+        notices.append(Notice("warning", f"{flags}: WebSockets are not served in this version."))
+    if (config.uds or config.fd is not None or config.bind) and (config.host, config.port) != ("127.0.0.1", 8000):
+        place = "uds" if config.uds else "bind" if config.bind else "fd"
+        notices.append(Notice("info", f"host and port have no effect beside {place}."))
+    return notices
