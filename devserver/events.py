@@ -116,6 +116,10 @@ class ServerReady:
     startup_s: float
     docs_path: str | None = None
     """Path of FastAPI's interactive documentation, when the app has one."""
+    found: str = ""
+    """How the app was found, when nobody named it."""
+    mode: str = ""
+    """How saves reach the app: ``fork``, ``standby`` or ``cold``; empty when nothing is reloaded."""
 
 
 @dataclass(frozen=True, slots=True)
