@@ -8,9 +8,11 @@ no timer. This file knows nothing of HTTP: a connection is whatever has ``deadli
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from devserver.protocol.state import Connection
 
 SWEEP_S = 1.0
 """Precision of every connection deadline, and of the Date header."""
@@ -22,32 +24,19 @@ _FLUSH_STEP_S = 0.01
 """Between two looks at connections that only have bytes left to write."""
 
 
-class Connection(Protocol):
-    """What a server needs from one connection, whatever protocol it speaks."""
-
-    deadline: float
-
-    def expire(self, now: float) -> None:
-        """The deadline has passed."""
-
-    def shutdown(self) -> None:
-        """Start no request after the running one; close at once when idle."""
-
-    def abort(self) -> None:
-        """Close now, without writing what is buffered."""
-
-
 class Connections(Protocol):
-    """What a server needs from the state that its connections share."""
+    """What is needed of the state that connections share; see :class:`devserver.protocol.state.ServerState`."""
 
     @property
-    def connections(self) -> Collection[Connection]: ...
+    def connections(self) -> Collection[Connection]:
+        """All that are open."""
 
     @property
-    def tasks(self) -> Collection[asyncio.Task[None]]: ...
+    def tasks(self) -> Collection[asyncio.Task[None]]:
+        """One for each request whose app has not returned."""
 
     def tick(self, now: float) -> None:
-        """A second has passed; ``now`` is in seconds since the epoch."""
+        """A second has passed; ``now`` is loop time."""
 
 
 class Sweep:
@@ -61,8 +50,8 @@ class Sweep:
     def start(self) -> None:
         """Runs the first sweep now and one a second until :meth:`stop`."""
         self._timer = self._loop.call_later(SWEEP_S, self.start)
-        self._state.tick(time.time())
         now = self._loop.time()
+        self._state.tick(now)
         # A copy, because expiring a connection may remove it.
         for connection in list(self._state.connections):
             if connection.deadline and now >= connection.deadline:

@@ -11,13 +11,12 @@ import collections
 import contextlib
 import signal
 import socket
-import sys
 from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-STOP_SIGNALS: Final[tuple[signal.Signals, ...]] = (
-    (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK) if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS: Final[tuple[signal.Signals, ...]] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 """What asks a process to end: Ctrl+C, ``kill`` and, on Windows, Ctrl+Break."""
 
@@ -71,5 +70,5 @@ class SignalQueue:
         self._reader.close()
         self._writer.close()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _: FrameType | None) -> None:
         self._pending.append(number)

@@ -1,0 +1,466 @@
+"""One server in one process, on one event loop: start, serve, drain, stop.
+
+The shape is uvicorn's, because programs subclass it and poll its attributes; what is inside is not. Nothing polls:
+``should_exit`` and ``force_exit`` are properties that wake the loop, from a signal handler or another thread as well.
+
+It must not know what bytes mean (``protocol``), what a terminal or a log looks like (it emits events), nor who started
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import importlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from devserver.app import introspect
+from devserver.app.lifespan import Lifespan
+from devserver.app.load import load_app
+from devserver.config.discovery import FirstParty, find_target, project_root
+from devserver.config.target import Target
+from devserver.errors import ConfigError
+from devserver.events import Emitter, Notice, ServerReady, ServerStarting, ServerStopped, ServerStopping
+from devserver.protocol.state import FailureResponse, ServerState
+from devserver.server import listeners as listening
+from devserver.server import loop as loops
+from devserver.server.connections import CANCEL_S, Sweep, cancel, drain
+from devserver.server.tls import ssl_context
+
+if TYPE_CHECKING:
+    import ssl
+
+    from devserver.app.types import ASGIApp
+    from devserver.config.settings import Config
+    from devserver.server.listeners import Listener
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+
+_HTTP_CLASSES = dict.fromkeys(("auto", "httptools", "h11"), "devserver.protocol.http1.connection:Http1Connection")
+"""``h11`` is a parser, not a connection class: the state gives it to the same connection."""
+
+_TICKS_A_SECOND = 10
+"""uvicorn calls on_tick so often; a subclass that counts ticks depends on it."""
+
+
+class _LoadInterrupted(KeyboardInterrupt):
+    """A signal came while the app was imported, which no flag could interrupt."""
+
+
+class Server:
+    """Serves one app on one event loop.
+
+    Made for a program that has a Config: ``Server(config).run()``, or ``await Server(config).serve()`` inside a running
+    loop. In the main thread SIGINT and SIGTERM stop it, and are raised again when it has stopped.
+
+    :param config: the settings; its ``app`` is what is served unless one of the next two is given.
+    :param target: what to load.
+    :param app: an ASGI app, as it is.
+    :param emitter: who is told what happens.
+    :param listeners: sockets that are bound already; the settings' addresses are not looked at then.
+    :param failure_response: makes the answer to a request whose app raised; None for a bare 500.
+    :param debug: whether apps are offered ``http.response.debug``.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        target: Target | None = None,
+        app: ASGIApp | None = None,
+        emitter: Emitter | None = None,
+        listeners: Sequence[Listener] | None = None,
+        failure_response: FailureResponse | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.config = config
+        self.target = target
+        self.emitter = emitter if emitter is not None else Emitter()
+        self.started = False
+        self.servers: list[asyncio.Server] = []
+        self.server_state: ServerState | None = None
+        """Set when startup is over; what connections share."""
+        self.lifespan: Lifespan | None = None
+        self.last_notified = 0.0
+
+        self._app = app
+        self._listeners = list(listeners) if listeners is not None else None
+        self._failure_response = failure_response
+        self._debug = debug
+        self._loaded_app: ASGIApp | None = None
+        self._ssl: ssl.SSLContext | None = None
+        self._begun = 0.0
+        self._loading = False
+        self._sweep: Sweep | None = None
+        self._fatal: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit = _Flag()
+        self._force = _Flag()
+        self._captured_signals: list[int] = []
+        self._original_handlers: dict[int, Any] = {}
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it, from any thread, to stop gracefully."""
+        return self._exit.is_set
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._exit.put(value)
+
+    @property
+    def force_exit(self) -> bool:
+        """Set it, from any thread, to stop without waiting for requests and without lifespan shutdown."""
+        return self._force.is_set
+
+    @force_exit.setter
+    def force_exit(self, value: bool) -> None:
+        self._force.put(value)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves on a new event loop until told to stop. The app is imported before the loop runs, so that its modules
+        may call ``asyncio.run`` themselves.
+
+        :param sockets: bound sockets to serve on instead of the addresses in the settings.
+        :raises DevserverError: an address cannot be bound, or the app does not load or start.
+        """
+        self.prepare(sockets)
+        loops.run(self.serve(sockets), self.config.loop)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves on the running event loop until told to stop; then the signals it caught are raised again.
+
+        :param sockets: bound sockets to serve on instead of the addresses in the settings.
+        :raises DevserverError: an address cannot be bound, or the app does not load or start.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._exit.attach(self._loop)
+        self._force.attach(self._loop)
+        try:
+            with self.capture_signals():
+                await self._serve(sockets)
+        finally:
+            self._exit.detach()
+            self._force.detach()
+
+    async def _serve(self, sockets: list[socket.socket] | None) -> None:
+        try:
+            self._loading = True
+            try:
+                self.prepare(sockets)
+            except _LoadInterrupted:
+                return
+            finally:
+                self._loading = False
+            if self.should_exit:
+                return
+            await self.startup(sockets=sockets)
+            if not self.started:
+                return
+            try:
+                await self.main_loop()
+            finally:
+                await self.shutdown(sockets=sockets)
+        finally:
+            listening.close(self._listeners or ())
+        if self._fatal is not None:
+            raise self._fatal
+
+    def prepare(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Binds, reads certificates and loads the app; :meth:`run` and :meth:`serve` do it unless it was done.
+
+        :raises DevserverError: an address cannot be bound, a certificate not read, or the app not loaded.
+        """
+        if self._loaded_app is not None:
+            return
+        self._begun = time.perf_counter()
+        self.emitter.emit(ServerStarting(os.getpid()))
+        self._ssl = ssl_context(self.config)
+        if sockets is not None:
+            scheme = "https" if self._ssl is not None else "http"
+            self._listeners = [listening.adopt(sock, scheme=scheme) for sock in sockets]
+        elif self._listeners is None:
+            self._listeners = listening.bind(self.config, environ=os.environ, emitter=self.emitter)
+        try:
+            self._loaded_app = self._load()
+        except BaseException:
+            listening.close(self._listeners)
+            raise
+
+    def _load(self) -> ASGIApp:
+        if self.target is None:
+            given = self._app if self._app is not None else self.config.app
+            if given is None or isinstance(given, str):
+                self.target = find_target(self.config, Path.cwd())
+            else:
+                self.target = Target(app=given, factory=self.config.factory)
+        if self._app is not None:
+            return self._app
+        app = load_app(self.target)
+        if self.target.app is None:
+            # What the import made lives as long as the process: taken out of the collector's sight, full collections
+            # no longer walk it while requests wait. Not for an app object, whose process belongs to somebody else.
+            gc.freeze()
+        return app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.
+
+        :raises AppStartupError: lifespan startup failed or took longer than ``timeout_startup``.
+        :raises BindError: somebody else came to listen on the address meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        target, app = self.target, self._loaded_app
+        if target is None or app is None or self._listeners is None:
+            raise AssertionError("startup() is called by serve(), which prepares first")
+        self.lifespan = Lifespan(
+            app,
+            mode=self.config.lifespan,
+            emitter=self.emitter,
+            first_party=FirstParty(project_root(target, Path.cwd()), self.config.reload_dirs or ()),
+        )
+        if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
+            return
+        self.server_state = state = ServerState(
+            self.config,
+            app,
+            loop=loop,
+            emitter=self.emitter,
+            lifespan_state=self.lifespan.state,
+            context=contextvars.copy_context(),
+        )
+        state.failure_response = self._failure_response
+        state.debug = self._debug
+        state.on_limit = self._on_limit
+        state.on_fatal = self._on_fatal
+        try:
+            await self._listen(state, self._listeners)
+        except BaseException:
+            for server in self.servers:
+                server.close()
+            await self.lifespan.shutdown(self.config.timeout_shutdown)
+            raise
+        self._sweep = Sweep(state, loop)
+        self._sweep.start()
+        self.started = True
+        self.emitter.emit(
+            ServerReady(
+                pid=os.getpid(),
+                urls=listening.urls(self._listeners),
+                app=target.import_string,
+                startup_s=time.perf_counter() - self._begun,
+                docs_path=introspect.docs_path(app),
+                found=target.found,
+            )
+        )
+
+    async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
+        loop = state.loop
+        connection_class = _connection_class(self.config.http)
+        for listener in listeners:
+            listener.listen(self.config.backlog)
+            # create_server serves Unix sockets as well, and unlike create_unix_server never removes their file.
+            server = await loop.create_server(
+                lambda: connection_class(state), sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
+            )
+            self.servers.append(server)
+
+    async def main_loop(self) -> None:
+        """Serves until :attr:`should_exit`. :meth:`on_tick` is asked once a second, ten times if it is overridden."""
+        step = _TICKS_A_SECOND if type(self).on_tick is Server.on_tick else 1
+        counter = 0
+        while not await self.on_tick(counter):
+            await self._exit.wait(step / _TICKS_A_SECOND)
+            counter = (counter + step) % 864_000
+
+    async def on_tick(self, counter: int) -> bool:
+        """Awaits ``callback_notify`` when it is due.
+
+        :param counter: tenths of a second since the start, modulo a day.
+        :returns: whether to stop.
+        """
+        notify = self.config.callback_notify
+        if notify is not None and counter % _TICKS_A_SECOND == 0:
+            now = time.time()
+            if now - self.last_notified > self.config.timeout_notify:
+                self.last_notified = now
+                await notify()
+        return self.should_exit
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops accepting, lets requests finish within ``timeout_graceful_shutdown``, cancels the rest, and runs
+        lifespan shutdown within ``timeout_shutdown``. :attr:`force_exit` cuts every step short."""
+        state, lifespan = self.server_state, self.lifespan
+        if state is None or lifespan is None:
+            raise AssertionError("shutdown() is called by serve(), after startup()")
+        self.emitter.emit(ServerStopping(os.getpid(), len(state.connections), len(state.tasks)))
+        # One turn accepts what the kernel has connected, one reads what those and the idle ones have sent.
+        await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        listening.close(self._listeners or ())
+        for sock in sockets or ():
+            sock.close()
+        await asyncio.sleep(0)
+        state.stopping = True
+        grace_s = self.config.timeout_graceful_shutdown
+        if not await drain(state, timeout_s=grace_s, forced=self._force.event):
+            running = len(state.tasks)
+            if running and not self.force_exit:
+                text = f"Cancel {running} running task(s), timeout graceful shutdown exceeded"
+                self.emitter.emit(Notice("error", text))
+            await cancel(state)
+        if not self.force_exit:
+            await self._unless(self._force, lifespan.shutdown(self.config.timeout_shutdown))
+        if self._sweep is not None:
+            self._sweep.stop()
+        self.emitter.emit(ServerStopped(os.getpid()))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stops on signals while it is entered, and raises them again afterwards, the last one first, so that whoever
+        handled them before learns of them. Override it to leave signals alone."""
+        # Python runs signal handlers in the main thread only, and lets no other thread set them.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.install_signal_handlers()
+        try:
+            yield
+        finally:
+            for number, handler in self._original_handlers.items():
+                # None: it was not set from Python, and cannot be set again from here.
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            self._original_handlers.clear()
+        self.raise_captured_signals()
+
+    def install_signal_handlers(self) -> None:
+        """Sets :meth:`handle_exit` for SIGINT and SIGTERM. Override it to leave signals alone."""
+        self._original_handlers = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+
+    def raise_captured_signals(self) -> None:
+        """Raises the signals that stopped the server again. A command, whose exit code is 0 then, overrides it."""
+        captured, self._captured_signals = self._captured_signals, []
+        for number in reversed(captured):
+            signal.raise_signal(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """The signal handler: the first signal stops gracefully, the second one at once."""
+        self._captured_signals.append(sig)
+        if self._loading:
+            raise _LoadInterrupted
+        if self.should_exit:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+
+    def _on_limit(self) -> None:
+        state = self.server_state
+        limit = state.requests_max if state is not None else 0
+        self.emitter.emit(Notice("warning", f"Maximum request limit of {limit} exceeded. Terminating process."))
+        self.should_exit = True
+
+    def _on_fatal(self, exc: BaseException) -> None:
+        """The app raised SystemExit or KeyboardInterrupt: it leaves :meth:`serve` once everything has stopped."""
+        self._fatal = exc
+        self.should_exit = True
+
+    async def _unless(self, flag: _Flag, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Awaits ``coroutine``; cancels it when ``flag`` is set first, and returns whether it came to its end."""
+        task = asyncio.ensure_future(coroutine)
+        waiting = asyncio.ensure_future(flag.event.wait())
+        try:
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            waiting.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_S)
+        if task.done() and not task.cancelled():
+            # Read, so that asyncio does not report it as never retrieved: what went wrong while being cancelled
+            # is of no interest any more.
+            task.exception()
+        return False
+
+
+class _Flag:
+    """A bool that any thread and any signal handler may set, and that a loop can wait for."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event: asyncio.Event | None = None
+
+    @property
+    def event(self) -> asyncio.Event:
+        """Follows the flag in the loop that it is attached to."""
+        if self._event is None:
+            raise AssertionError("attach() comes first")
+        return self._event
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wakes ``loop`` from now on."""
+        self._event = asyncio.Event()
+        self._loop = loop
+        self._follow()
+
+    def detach(self) -> None:
+        """No longer wakes a loop."""
+        self._loop = None
+
+    def put(self, value: bool) -> None:
+        """Sets or clears the flag."""
+        self.is_set = value
+        if self._loop is not None:
+            # From a signal handler too: call_soon would not wake a loop that waits for its selector. RuntimeError
+            # is what a loop that was closed meanwhile raises.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._follow)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when the flag is set, or after ``timeout_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.event.wait()
+
+    def _follow(self) -> None:
+        if self.is_set:
+            self.event.set()
+        else:
+            self.event.clear()
+
+
+def _connection_class(http: Any) -> Callable[[ServerState], asyncio.BaseProtocol]:
+    """The class behind ``http``: a class as it is, a known name, or an import string. It is called with the state.
+
+    :raises ConfigError: there is no such class.
+    """
+    if not isinstance(http, str):
+        found: Any = http
+    else:
+        module, _, attribute = _HTTP_CLASSES.get(http, http).partition(":")
+        try:
+            found = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as exc:
+            raise ConfigError(f'http: cannot import "{http}" ({exc}).') from exc
+    if not callable(found):
+        raise ConfigError(f'http: "{http}" is not a class.')
+    factory: Callable[[ServerState], asyncio.BaseProtocol] = found
+    return factory
