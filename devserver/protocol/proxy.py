@@ -436,9 +436,9 @@ class ProxyHeader:
     version: int
     length: int
     """Bytes to consume; what follows belongs to the client."""
-    client: Client | None = None
-    """None: the socket's own address stands (LOCAL, UNKNOWN, UNSPEC, or a client on a Unix socket)."""
-    server: Client | None = None
+    source: Client | None = None
+    """The client; None when the socket's own address stands (LOCAL, UNKNOWN, UNSPEC, or a client on a Unix socket)."""
+    destination: Client | None = None
     """The address that the client connected to."""
 
 
