@@ -122,7 +122,8 @@ class Redactor:
 def visible(text: str) -> str:
     """The text without terminal escape sequences, and with every other control character written out.
 
-    Tabs and line breaks stay. Characters that reorder text are written out too: they make a line of source read
+    Tabs and line breaks stay. Lone surrogates, which stand for bytes that are no UTF-8, cannot be encoded and are
+    written out. Characters that reorder text are written out too: they make a line of source read
     otherwise than it runs (CVE-2021-42574).
     """
     return _CONTROL.sub(_write_out, _ESCAPE.sub("", text))
@@ -172,7 +173,7 @@ _ESCAPE = re.compile(
     r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor movements (ECMA-48, 5.4)
     r"|\x1b\][^\x07\x1b\n]*+(?:\x07|\x1b\\)"  # OSC: titles, links, the clipboard
 )
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def _write_out(match: re.Match[str]) -> str:

@@ -1,0 +1,49 @@
+"""Events as JSON, one object a line, for programs that run ``dev``; ``docs/terminal.md`` describes the objects.
+
+Every event is written as :func:`devserver.events.to_json` gives it, so :func:`devserver.events.from_json` reads it
+back.
+Errors, which are no events, have the same form. Everything is ASCII, so no stream is unable to print it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from devserver import events
+from devserver.errors import DevserverError
+from devserver.events import (
+    AppFailed,
+    AppRaised,
+    FilesChanged,
+    LifespanChanged,
+    Notice,
+    Reloaded,
+    ServerReady,
+    ServerStarting,
+    ServerStopped,
+    ServerStopping,
+    WorkerDied,
+)
+
+WRITTEN = (
+    Notice,
+    ServerStarting,
+    LifespanChanged,
+    ServerReady,
+    ServerStopping,
+    ServerStopped,
+    AppFailed,
+    AppRaised,
+    FilesChanged,
+    Reloaded,
+    WorkerDied,
+)
+"""The types of the events that are written: all that cross pipes, but for the lists of files, which are internal."""
+
+
+def line(event: events.Event | DevserverError) -> str:
+    """The event or error as one line, its line break included."""
+    if isinstance(event, DevserverError):
+        failed = events.to_json(AppFailed(event.message, event.hint, getattr(event, "failure", None)))
+        return json.dumps({**failed, "event": "Error", "exit_code": event.exit_code}) + "\n"
+    return json.dumps(events.to_json(event)) + "\n"

@@ -1,0 +1,281 @@
+"""What to say: events and errors become lines of styled text.
+
+It decides on words and order, and remembers what was said (the banner comes once, the same traceback is not told
+twice). It writes nothing and knows neither colours nor encodings: a style is a name that ``rich`` gives a look and
+``plain`` ignores, so everything must be understandable without it.
+
+The texts it is given have been through the redactor. It never reads them as anything but text.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from devserver.errors import DevserverError
+from devserver.events import (
+    AppFailed,
+    AppRaised,
+    Failure,
+    FilesChanged,
+    Frame,
+    Notice,
+    Reloaded,
+    ServerReady,
+    ServerStopping,
+    WorkerDied,
+)
+
+Span: TypeAlias = tuple[str, str]
+"""(style, text); the styles are ``text``, ``strong``, ``dim``, ``good``, ``warn``, ``bad``, ``link`` and ``source``."""
+Line: TypeAlias = tuple[Span, ...]
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LABELS: dict[str, Span] = {
+    "debug": ("dim", "debug: "),
+    "info": ("dim", "note: "),
+    "warning": ("warn", "warning: "),
+    "error": ("bad", "error: "),
+}
+_MODES = {
+    "fork": "each save forks a warm process",
+    "standby": "each save uses a process that stands by",
+    "cold": "each save starts a fresh process",
+}
+# Without a frame of the user's own, the innermost of the framework's say at least which function was unhappy.
+_FRAMES_WITHOUT_USER = 3
+_BLANK: Line = ()
+
+
+class Narrator:
+    """Tells what happened, in lines.
+
+    :param name: name and version, for the banner.
+    :param directory: paths below it are told relative to it, so that terminals can open them.
+    :param level: notices below this level (a number as in ``logging``) are left out.
+    :param addresses: gives this machine's own addresses, for servers that listen on all of them; may do I/O.
+    """
+
+    def __init__(
+        self, name: str, *, directory: str = "", level: int = 20, addresses: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        self._name = name
+        self._directory = directory
+        self._level = level
+        self._addresses = addresses
+        self._ready = False
+        self._told: object = None
+        self._blank = False
+        self._tellers: dict[type, Callable[[Any], list[Line]]] = {
+            ServerReady: self._banner,
+            Notice: self._notice,
+            FilesChanged: self._changed,
+            Reloaded: self._reloaded,
+            ServerStopping: self._stopping,
+            WorkerDied: self._died,
+            AppFailed: self._failed,
+            AppRaised: self._raised,
+        }
+
+    @property
+    def told(self) -> tuple[type, ...]:
+        """The types of the events that it tells of."""
+        return tuple(self._tellers)
+
+    def tell(self, event: object) -> list[Line]:
+        """The lines that tell of this event or error; none when there is nothing to tell."""
+        if isinstance(event, DevserverError):
+            lines = self._error(event)
+        else:
+            teller = self._tellers.get(type(event))
+            lines = [] if teller is None else teller(event)
+        # Each block asks for room before and after it; between two of them one empty line is enough.
+        told: list[Line] = []
+        for line in lines:
+            if line or not self._blank:
+                told.append(line)
+            self._blank = not line
+        return told
+
+    def _banner(self, event: ServerReady) -> list[Line]:
+        self._told = None
+        if self._ready:
+            return []
+        self._ready = True
+        title: Line = (("strong", self._name), ("dim", f"  ready in {duration(event.startup_s)}"))
+        rows = [(label, ("link", url)) for label, url in self._urls(event)]
+        app: Line = (("text", event.app), ("dim", f"  {event.found}" if event.found else ""))
+        reload: Line = (("text", "off"),)
+        if event.mode:
+            reload = (("text", event.mode), ("dim", f"  {_MODES.get(event.mode, '')}".rstrip()))
+        lines: list[Line] = [_BLANK, (("text", "  "), *title), _BLANK]
+        lines += [(("good", "  ➜ "), ("strong", f"{label:<9}"), span) for label, span in rows]
+        lines += [(("text", "    "), ("strong", f"{'App':<9}"), *app)]
+        lines += [(("text", "    "), ("strong", f"{'Reload':<9}"), *reload)]
+        return [*lines, _BLANK]
+
+    def _urls(self, event: ServerReady) -> list[tuple[str, str]]:
+        rows: list[tuple[str, str]] = []
+        for url in event.urls:
+            if url.startswith("unix:"):
+                rows.append(("Socket", url))
+                continue
+            parts = urlsplit(url)
+            port = f":{parts.port}" if parts.port else ""
+            if parts.hostname == "0.0.0.0":
+                hosts = ["127.0.0.1", *(host for host in self._addresses() if ":" not in host)]
+            elif parts.hostname == "::":
+                hosts = ["[::1]", *(f"[{host}]" for host in self._addresses() if ":" in host)]
+            else:
+                rows.append(("Local" if _is_loopback(parts.hostname or "") else "Network", url))
+                continue
+            rows += [
+                ("Network" if index else "Local", f"{parts.scheme}://{host}{port}") for index, host in enumerate(hosts)
+            ]
+        base = next((url for label, url in rows if label != "Socket"), "")
+        if event.docs_path and base:
+            rows.append(("Docs", base.rstrip("/") + event.docs_path))
+        return rows
+
+    def _notice(self, event: Notice) -> list[Line]:
+        if _LEVELS.get(event.level, 20) < self._level:
+            return []
+        return _paragraph(_LABELS.get(event.level, _LABELS["info"]), event.text)
+
+    def _changed(self, event: FilesChanged) -> list[Line]:
+        if event.reloading:
+            return []
+        reason = f" · {event.reason}" if event.reason else ""
+        return [(("dim", f"· {self._paths(event.paths)}{reason}"),)]
+
+    def _reloaded(self, event: Reloaded) -> list[Line]:
+        self._told = None
+        paths = self._paths(event.paths) or "reloaded"
+        return [(("good", "↻ "), ("text", paths), ("dim", f" · {duration(event.duration_s)}"))]
+
+    def _stopping(self, event: ServerStopping) -> list[Line]:
+        if not event.requests:
+            return []
+        return [(("dim", f"finishing {count(event.requests, 'request')} …"),)]
+
+    def _died(self, event: WorkerDied) -> list[Line]:
+        if event.exit_code < 0:
+            end = f"was killed by {_signal_name(-event.exit_code)}"
+        else:
+            end = f"ended with exit code {event.exit_code}"
+        return [*_paragraph(_LABELS["error"], f"the app's process ({event.pid}) {end}"), _BLANK]
+
+    def _failed(self, event: AppFailed) -> list[Line]:
+        if self._told == (event.message, event.failure):
+            return []
+        self._told = (event.message, event.failure)
+        lines: list[Line] = [_BLANK, *_paragraph(_LABELS["error"], event.message)]
+        if event.failure is not None:
+            lines += [_BLANK, *self._failure(event.failure, headline=True)]
+        if event.hint:
+            lines += [_BLANK, *_paragraph(("strong", "hint: "), event.hint)]
+        return [*lines, _BLANK]
+
+    def _raised(self, event: AppRaised) -> list[Line]:
+        failure = event.failure
+        sentence = f"{failure.during or 'the app'} raised {_headline(failure)}"
+        same = (failure.kind, failure.message, failure.frames)
+        if self._told == same:
+            return _paragraph(_LABELS["error"], f"{sentence.splitlines()[0]} (as above)")
+        self._told = same
+        lines: list[Line] = [_BLANK, *_paragraph(_LABELS["error"], sentence)]
+        return [*lines, _BLANK, *self._failure(failure, headline=failure.cause is not None), _BLANK]
+
+    def _error(self, error: DevserverError) -> list[Line]:
+        return self._failed(AppFailed(message=error.message, hint=error.hint, failure=getattr(error, "failure", None)))
+
+    def _failure(self, failure: Failure, *, headline: bool) -> list[Line]:
+        lines: list[Line] = []
+        if failure.cause is not None:
+            lines += [*self._failure(failure.cause, headline=True), _BLANK, (("dim", "  ↓ which led to"),), _BLANK]
+        if headline:
+            lines += [(("text", "  "), ("bad", text)) for text in _headline(failure).splitlines()]
+        return lines + self._frames(failure.frames)
+
+    def _frames(self, frames: Sequence[Frame]) -> list[Line]:
+        shown = {index for index, frame in enumerate(frames) if frame.first_party}
+        last = max(shown, default=-1)
+        if not shown:
+            shown = set(range(len(frames))[-_FRAMES_WITHOUT_USER:])
+        lines: list[Line] = []
+        hidden = 0
+        for index, frame in enumerate(frames):
+            if index not in shown:
+                hidden += 1
+                continue
+            lines += _hidden(hidden)
+            hidden = 0
+            lines += self._frame(frame, last=index == last)
+        return lines + _hidden(hidden)
+
+    def _frame(self, frame: Frame, *, last: bool) -> list[Line]:
+        where = f"{self._path(frame.path)}:{frame.line}"
+        lines: list[Line] = [(("text", "  "), ("link", where), ("dim", " in "), ("text", frame.function))]
+        if not (last and frame.context):
+            return lines + ([(("source", f"      {frame.source}"),)] if frame.source else [])
+        width = len(str(frame.context[-1][0]))
+        for number, text in _dedented(frame.context):
+            here = number == frame.line
+            gutter = f"    {'>' if here else ' '} {number:>{width}} │ "
+            lines.append((("bad" if here else "dim", gutter), ("source" if here else "dim", text)))
+        return lines
+
+    def _paths(self, paths: Sequence[str]) -> str:
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        return f"{self._path(paths[0])}{more}" if paths else ""
+
+    def _path(self, path: str) -> str:
+        below = self._directory.rstrip(os.sep) + os.sep
+        return path.removeprefix(below) if self._directory else path
+
+
+def duration(seconds: float) -> str:
+    """``8.3 ms``, ``212 ms``, ``1.4 s``."""
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 frame``, ``27 frames``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _headline(failure: Failure) -> str:
+    return f"{failure.kind}: {failure.message}" if failure.message else failure.kind
+
+
+def _hidden(frames: int) -> list[Line]:
+    return [(("dim", f"  … {count(frames, 'framework frame')} hidden"),)] if frames else []
+
+
+def _paragraph(label: Span, text: str) -> list[Line]:
+    first, *rest = text.splitlines() or [""]
+    return [(label, ("text", first)), *((("text", f"  {line}"),) for line in rest)]
+
+
+def _dedented(context: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    texts = [(number, text.expandtabs(4).rstrip()) for number, text in context]
+    margin = min((len(text) - len(text.lstrip()) for _, text in texts if text), default=0)
+    return [(number, text[margin:]) for number, text in texts]
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,203 @@
+"""The UI as the command sees it: it listens to the events, and nobody ever waits for it.
+
+Listening only appends to a bounded backlog. A thread of its own redacts, puts into words and writes, through an outlet
+that does not block either: a terminal that is stopped, or a pipe that nobody reads, costs lines and never the server.
+Lines that are lost are counted and the count is told as soon as there is room again.
+
+People read on stderr, because stdout belongs to the app's own output and to what a command returns. ``--ui json`` is
+for programs and goes to stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from devserver.errors import DevserverError
+from devserver.events import AppFailed, AppRaised, Emitter, Notice
+from devserver.observe.writer import Outlet, Pump
+from devserver.ui import json
+from devserver.ui.addresses import own_addresses
+from devserver.ui.choice import Choice, choose
+from devserver.ui.narrator import Line, Narrator
+from devserver.ui.plain import PlainText
+from devserver.ui.rich import RichText
+
+if TYPE_CHECKING:
+    from devserver.app.redact import Redactor
+    from devserver.config.settings import Config
+
+# A person reads some lines a second, so whoever is this far behind has stopped reading.
+_BACKLOG_EVENTS_MAX = 1_000
+_CLOSE_WAIT_S = 1.0
+
+
+class Renderer(Protocol):
+    """Gives lines their look."""
+
+    def render(self, lines: Iterable[Line]) -> str:
+        """The lines as one text."""
+
+
+def make_ui(config: Config, *, stdout: IO[str], stderr: IO[str], name: str = "devserver") -> UI:
+    """The UI that ``--ui`` and the environment ask for.
+
+    :param name: name and version, for the banner.
+    """
+    environ = dict(os.environ)
+    choice = choose(
+        config.ui,
+        terminal=_is_terminal(stderr),
+        encoding=getattr(stderr, "encoding", None) or "utf-8",
+        environ=environ,
+        use_colors=config.use_colors,
+    )
+    narrator = Narrator(name, directory=os.getcwd(), level=_level(config.log_level), addresses=own_addresses)
+    stream = stdout if choice.kind == "json" else stderr
+    return UI(choice, narrator, stream, environ=environ, prepare=config.should_reload)
+
+
+class UI:
+    """Tells a person, or a program, what happens. Made by :func:`make_ui`.
+
+    :param choice: how to speak.
+    :param narrator: what to say.
+    :param stream: where to.
+    :param environ: says which colours the terminal knows and which values are secret.
+    :param prepare: import what the first line needs as soon as there are events to come. Worth it in a supervisor, which
+        has nothing to do while its child starts; a process that loads the app itself would only be slowed down.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        narrator: Narrator,
+        stream: IO[str],
+        *,
+        environ: Mapping[str, str],
+        prepare: bool = False,
+    ) -> None:
+        self._choice = choice
+        self._hurried = prepare
+        self._narrator = narrator
+        self._stream = stream
+        self._environ = environ
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._renderer: Renderer
+        if choice.kind == "rich":
+            self._renderer = RichText(environ, colour=choice.colour, ascii=choice.ascii)
+        else:
+            self._renderer = PlainText(ascii=choice.ascii)
+        self._outlet = _outlet(stream)
+        self._backlog: deque[Any] = deque()
+        self._lost = 0
+        self._pump = Pump(self._step, name="devserver-ui", forget=self._backlog.clear)
+
+    @property
+    def kind(self) -> str:
+        """``rich``, ``plain`` or ``json``."""
+        return self._choice.kind
+
+    def attach(self, emitter: Emitter) -> None:
+        """Listens to the events that it tells of."""
+        if self._hurried and isinstance(self._renderer, RichText):
+            self._listen(self._renderer.prepare)
+        emitter.listen(self._listen, json.WRITTEN if self._choice.kind == "json" else self._narrator.told)
+
+    def error(self, error: DevserverError) -> None:
+        """Tells of the error that ends the command, and waits a moment until it is written."""
+        self._listen(error)
+        self._pump.drain(_CLOSE_WAIT_S)
+
+    def close(self) -> None:
+        """Writes what is left, waiting a second at most, and lets go of the stream."""
+        self._pump.close(_CLOSE_WAIT_S)
+        if self._outlet is not None:
+            self._outlet.close()
+
+    def _listen(self, event: object) -> None:
+        if len(self._backlog) >= _BACKLOG_EVENTS_MAX:
+            self._lost += 1
+            return
+        self._backlog.append(event)
+        self._pump.wake()
+
+    def _step(self) -> bool:
+        if self._outlet is not None and not self._outlet.push() and not self._outlet.broken:
+            return True
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._write(self._text(Notice("warning", f"{lost:,} messages were left out: nobody read them in time")))
+        while self._backlog:
+            if self._outlet is not None and self._outlet.full:
+                return True
+            event = self._backlog.popleft()
+            if callable(event):
+                event()
+            else:
+                self._write(self._text(event))
+        return self._outlet is not None and self._outlet.waiting
+
+    def _text(self, event: Any) -> str:
+        event = self._redacted(event)
+        if self._choice.kind == "json":
+            return json.line(event)
+        return self._renderer.render(self._narrator.tell(event))
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        # Its patterns take milliseconds to compile: on the first text, on our own thread, not at the start.
+        from devserver.app.redact import Redactor
+
+        return Redactor.of(self._environ)
+
+    def _redacted(self, event: Any) -> Any:
+        if isinstance(event, AppFailed):
+            return self._redactor.app_failed(event)
+        if isinstance(event, AppRaised):
+            return self._redactor.app_raised(event)
+        if isinstance(event, Notice):
+            return Notice(event.level, self._redactor.text(event.text))
+        if isinstance(event, DevserverError):
+            shown = copy.copy(event)
+            shown.message, shown.hint = self._redactor.text(event.message), self._redactor.text(event.hint)
+            if (failure := getattr(event, "failure", None)) is not None:
+                shown.failure = self._redactor.failure(failure)  # type: ignore[attr-defined]
+            return shown
+        return event
+
+    def _write(self, text: str) -> None:
+        data = text.encode(self._encoding, "backslashreplace")
+        if self._outlet is not None:
+            self._outlet.put(data)
+            return
+        # A stream without a descriptor is memory, in a test or a notebook.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(data.decode(self._encoding))
+            self._stream.flush()
+
+
+def _outlet(stream: IO[str]) -> Outlet | None:
+    try:
+        return Outlet(stream.fileno())
+    except (OSError, AttributeError, ValueError):
+        return None
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def _level(level: str | int | None) -> int:
+    if isinstance(level, int):
+        return level
+    return logging.getLevelNamesMapping().get((level or "info").upper(), logging.DEBUG)
