@@ -1,0 +1,635 @@
+"""The supervisor of ``dev run``: one worker that runs the user's code, replaced whenever that code changes.
+
+It owns the listening sockets and never closes them meanwhile, so that a client who comes while the app is replaced
+waits in the kernel's queue and is not refused. It imports neither the app nor anything that the app imports, has no
+event loop, and learns everything from messages: from the watcher's thread, from the workers' channels, from signals and
+from :meth:`ReloadSupervisor.post`. One selector waits for all of them.
+
+The course of a reload:
+
+    a file changed ─► the old worker is told to stop ──► ends ──────────┐
+                   └► a new one is spawned ─► imports ─► reports files ─┴► "go" ─► startup ─► serves
+
+The two imports overlap, the two lifespans never do. A newer change kills a worker that is still importing and
+begins again. At any time there is one newest worker, and older ones that are on their way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from devserver.commands import Command, Pause, Reload, Resume, Stop
+from devserver.config.discovery import FirstParty, project_root
+from devserver.config.env_files import mode_files, read_env_files
+from devserver.errors import EXIT_OK, ConfigError
+from devserver.events import (
+    AppFailed,
+    Emitter,
+    Event,
+    Failure,
+    FilesChanged,
+    FilesLoaded,
+    Notice,
+    Reloaded,
+    ServerReady,
+    ServerStarting,
+    ServerStopped,
+    ServerStopping,
+    WorkerDied,
+    from_json,
+)
+from devserver.supervisor.changes import AGAIN_AFTER_S, Judge, Loaded, Verdict, fingerprint
+from devserver.supervisor.handle import ColdSpawner, Handle, Job, Spawner
+from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
+from devserver.supervisor.watch import Watched, Watcher
+
+if TYPE_CHECKING:
+    from devserver.config import Config
+    from devserver.config.target import Target
+    from devserver.server.listeners import Listener
+    from devserver.supervisor.channel import Message
+
+GRACE_S = 2.0
+"""What stands for "no limit" of the graceful and of the shutdown time-out: a reload is being waited for."""
+ANSWER_S = 0.5
+"""A worker that has not begun to stop this long after its grace has a blocked loop."""
+EXIT_S = 1.0
+"""Between the end of the app's shutdown and the end of the process: threads that hold it do not count."""
+KILLED_S = 5.0
+"""A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
+SETTLE_S = 0.5
+"""Events this soon after a failure still belong to the save that caused it."""
+RECENT_S = 1.0
+"""Editors touch a file more than once when they save; "no change" is not worth saying then."""
+POLL_S = 0.1
+"""How often workers are looked at when no signal tells of their end."""
+
+_IN_USE = re.compile(
+    r"address already in use|resource temporarily unavailable|database is locked|set lock|lock file", re.IGNORECASE
+)
+
+_Incoming: TypeAlias = "set[str] | Command | Notice"
+
+
+@dataclass
+class Change:
+    """What the newest worker was started for.
+
+    :ivar seen_at: ``time.monotonic()`` when the first of the files was seen.
+    """
+
+    seen_at: float
+    paths: set[str] = field(default_factory=set)
+
+
+class ReloadSupervisor:
+    """Serves an app and replaces it when its files change.
+
+    :param config: the settings; its app is an import string or None.
+    :param target: what to load, without an app object.
+    :param listeners: bound; they are listened on here and closed by whoever made them.
+    :param emitter: gets the workers' events and those of the supervisor itself, on the thread of :meth:`run`.
+    :param spawner: how workers are made; a fresh interpreter each by default.
+    :param added: the variables that came into ``os.environ`` from env files, which are read again for every worker.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        target: Target,
+        listeners: Sequence[Listener],
+        emitter: Emitter,
+        *,
+        spawner: Spawner | None = None,
+        added: Mapping[str, str] | None = None,
+    ) -> None:
+        self._config = config
+        self._target = target
+        self._listeners = tuple(listeners)
+        self._emitter = emitter
+        self._spawner = spawner if spawner is not None else ColdSpawner()
+        self._added = dict(added or {})
+
+        directory = Path.cwd()
+        root = project_root(target, directory)
+        reload_dirs = tuple(os.path.abspath(folder) for folder in config.reload_dirs or ())
+        self._first_party = FirstParty.of(root, reload_dirs)
+        self._judge = Judge(
+            root=str(root),
+            reload_dirs=reload_dirs,
+            includes=tuple(config.reload_includes or ()),
+            excludes=tuple(config.reload_excludes or ()),
+            env_files=_env_file_names(config, directory),
+        )
+        self._watcher = Watcher(
+            self._put, on_trouble=self._on_trouble, step_s=config.reload_delay, poll=config.poll, root=str(root)
+        )
+        self._incoming: deque[_Incoming] = deque()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+
+        self._newest: Handle | None = None
+        self._older: list[Handle] = []
+        self._spawn_due = False
+        self._sequential = False
+        self._loaded = Loaded()
+        self._change: Change | None = None
+        self._failed_at = 0.0
+        self._again: dict[str, float] = {}
+        self._touched: dict[str, None] = {}
+        self._recent: dict[str, float] = {}
+        self._held: set[str] | None = None
+        self._stopping = False
+        self._exit_code = EXIT_OK
+
+    def post(self, command: Command) -> None:
+        """Asks for something, from any thread."""
+        self._put(command)
+
+    def run(self) -> int:
+        """Serves until it is asked to stop.
+
+        :returns: the exit code.
+        :raises ConfigError: the settings cannot be handed to another process.
+        """
+        try:
+            with self._signals() as signals:
+                self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
+                if signals is not None:
+                    self._selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals))
+                for listener in self._listeners:
+                    listener.listen(self._config.backlog)
+                self._spawn(None)
+                self._watcher.start()
+                self._watch()
+                while self._newest is not None or self._older or not self._stopping:
+                    self._turn(None if signals is not None and hasattr(signal, "SIGCHLD") else POLL_S)
+        finally:
+            self._close()
+        return self._exit_code
+
+    # One turn
+
+    def _turn(self, timeout_s: float | None) -> None:
+        now = time.monotonic()
+        due = [*self._again.values(), *(handle.deadline for handle in self._older)]
+        due = [moment for moment in due if moment != float("inf")]
+        if due:
+            wait_s = max(0.0, min(due) - now)
+            timeout_s = wait_s if timeout_s is None else min(timeout_s, wait_s)
+        for key, _ in self._selector.select(timeout_s):
+            key.data()
+        while self._incoming:
+            self._take(self._incoming.popleft())
+        self._look_again()
+        self._reap()
+        self._enforce_deadlines()
+        self._advance()
+
+    def _take(self, incoming: _Incoming) -> None:
+        match incoming:
+            case set():
+                self._on_paths(incoming)
+            case Notice():
+                self._emitter.emit(incoming)
+            case Stop():
+                self._stop()
+            case Reload():
+                self._start_over(set())
+            case Pause():
+                self._held = set() if self._held is None else self._held
+            case Resume():
+                held, self._held = self._held, None
+                if held:
+                    self._on_paths(held)
+
+    def _advance(self) -> None:
+        """What waits for the old workers' end."""
+        if self._older or self._stopping:
+            return
+        if self._spawn_due:
+            self._spawn(None)
+        elif self._newest is not None:
+            self._newest.go()
+
+    # Changes
+
+    def _on_paths(self, paths: Iterable[str], *, again: bool = False) -> None:
+        if self._stopping:
+            return
+        if self._held is not None:
+            self._held.update(paths)
+            return
+        seen_at = time.monotonic()
+        reload: dict[str, str | None] = {}
+        same: list[str] = []
+        strangers: list[str] = []
+        for path in self._with_new_folders(paths):
+            settled = seen_at - self._failed_at > SETTLE_S
+            verdict, content = self._judge.judge(path, self._loaded, again=again, settled=settled)
+            match verdict:
+                case Verdict.RELOAD if not self._made_by_failure(path, seen_at):
+                    reload[path] = content
+                case Verdict.AGAIN:
+                    self._again.setdefault(path, seen_at + AGAIN_AFTER_S)
+                case Verdict.SAME if seen_at - self._recent.get(path, 0.0) > RECENT_S:
+                    same.append(path)
+                case Verdict.NOT_LOADED:
+                    strangers.append(path)
+                case _:
+                    pass
+            if self._loaded.importing and verdict is not Verdict.RELOAD:
+                self._touched[path] = None
+        if reload:
+            self._start_over(set(reload), seen_at)
+            self._loaded.contents.update(reload)
+        elif same or strangers:
+            for found, reason in ((same, "no change in content"), (strangers, "not loaded by the app")):
+                if found:
+                    self._emitter.emit(FilesChanged(tuple(sorted(found)), reloading=False, reason=reason))
+
+    def _with_new_folders(self, paths: Iterable[str]) -> list[str]:
+        """The paths, and what is in folders among them: nobody watched those when their files were written."""
+        found = list(paths)
+        if self._loaded.failed or self._judge.includes or self._judge.reload_dirs:
+            folders = [path for path in found if os.path.isdir(path) and not self._judge.noise(path)]
+            for folder in folders:
+                for inner in self._judge.tree(folder):
+                    with contextlib.suppress(OSError):
+                        found += [entry.path for entry in os.scandir(inner) if entry.is_file()]
+            if folders:
+                self._watch()
+        return found
+
+    def _made_by_failure(self, path: str, now: float) -> bool:
+        """Whether an app that fails wrote ``path`` itself while it did, which must not start it again and again."""
+        if not self._loaded.failed or path in self._loaded.contents or path.endswith(".py"):
+            return False
+        if now - self._failed_at < SETTLE_S / 10:
+            self._loaded.written.add(path)
+        return path in self._loaded.written
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        due = [path for path, moment in self._again.items() if moment <= now]
+        for path in due:
+            del self._again[path]
+        if due:
+            self._on_paths(due, again=True)
+
+    def _start_over(self, paths: set[str], seen_at: float | None = None) -> None:
+        """Replaces the newest worker, whatever it is doing."""
+        if self._stopping:
+            return
+        now = time.monotonic()
+        # The promise comes first: from here on, the old code starts no request.
+        self._retire()
+        if self._change is None:
+            self._change = Change(seen_at if seen_at is not None else now)
+        self._change.paths |= paths
+        self._recent = {path: seen for path, seen in self._recent.items() if now - seen < RECENT_S}
+        self._recent.update(dict.fromkeys(paths, now))
+        self._emitter.emit(FilesChanged(tuple(sorted(paths)), reloading=True))
+        if self._sequential and self._older:
+            self._spawn_due = True
+        else:
+            self._spawn(None)
+
+    # Workers
+
+    def _spawn(self, failed: AppFailed | None) -> None:
+        """Starts a worker that loads the app, or one that only shows ``failed``."""
+        self._spawn_due = False
+        job = Job(
+            config=self._config,
+            target=self._target,
+            root=self._judge.root,
+            first_party=self._first_party,
+            listeners=(),
+            failed=failed,
+            argv=tuple(sys.argv),
+            parent=os.getpid(),
+        )
+        if failed is None:
+            before = self._loaded
+            self._loaded = Loaded(contents=before.contents, written=before.written)
+            self._loaded.contents.update({path: fingerprint(path) for path in self._judge.env_files})
+            self._touched.clear()
+        try:
+            handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], self._environment())
+        except OSError as exc:
+            self._emitter.emit(Notice("error", f"The app's process cannot be started: {exc}."))
+            self._note_failure()
+            return
+        self._newest = handle
+        self._selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
+        if failed is None:
+            self._emitter.emit(ServerStarting(handle.pid))
+
+    def _retire(self) -> None:
+        handle, self._newest = self._newest, None
+        if handle is None:
+            return
+        if handle.going and (handle.loaded or handle.is_page):
+            handle.stop(self._grace_s() + ANSWER_S)
+        else:
+            # It has only imported: there is no request to finish and no lifespan to end.
+            handle.kill()
+            handle.deadline = time.monotonic() + KILLED_S
+        self._older.append(handle)
+
+    def _reap(self) -> None:
+        for handle in [*self._older]:
+            if handle.poll() is not None:
+                self._forget(handle)
+                self._older.remove(handle)
+        newest = self._newest
+        if newest is not None and newest.poll() is not None:
+            self._on_channel(newest)
+            self._forget(newest)
+            if self._newest is newest:
+                self._newest = None
+                self._on_death(newest)
+
+    def _on_death(self, handle: Handle) -> None:
+        if self._stopping:
+            return
+        if handle.finished:
+            # It stopped by itself as its settings say, such as after --limit-max-requests.
+            self._stop()
+            return
+        self._emitter.emit(WorkerDied(handle.pid, handle.exit_code or 0))
+        self._note_failure()
+        self._change = None
+        if handle.is_page:
+            self._emitter.emit(
+                Notice("error", "The process that shows the error ended as well; save a file to try again.")
+            )
+            return
+        self._spawn(AppFailed(f"The app's process {_ending(handle)}.", "It is started again with the next save.", None))
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for handle in [*self._older]:
+            if now < handle.deadline:
+                continue
+            if handle.killed:
+                self._emitter.emit(Notice("warning", f"Process {handle.pid} does not end; it is left behind."))
+                self._forget(handle)
+                self._older.remove(handle)
+            else:
+                handle.kill()
+                handle.deadline = now + KILLED_S
+
+    def _forget(self, handle: Handle) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(handle.channel)
+        handle.close()
+
+    # What workers say
+
+    def _on_channel(self, handle: Handle) -> None:
+        handle.channel.flush()
+        messages = handle.channel.receive()
+        if messages is None:
+            # The end is near, and poll() will see it; a channel at its end would wake the selector for ever.
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(handle.channel)
+            return
+        for message in messages:
+            if "event" in message:
+                with contextlib.suppress(ValueError):
+                    self._on_event(handle, from_json(message))
+            else:
+                self._on_report(handle, message)
+
+    def _on_report(self, handle: Handle, message: Message) -> None:
+        match message.get("is"):
+            case "loaded":
+                handle.loaded = True
+                if handle is self._newest:
+                    self._settle_files()
+            case "wrote" if handle is self._newest:
+                self._loaded.written.update(map(str, message["paths"]))
+            case "finished":
+                handle.finished = True
+            case _:
+                pass
+
+    def _on_event(self, handle: Handle, event: Event) -> None:
+        current = handle is self._newest
+        match event:
+            case FilesLoaded() if current:
+                self._on_files(event)
+            case AppFailed() if current:
+                self._on_failed(handle, event)
+            case ServerReady() if current:
+                urls = tuple(listener.url for listener in self._listeners)
+                startup_s = time.monotonic() - handle.spawned_at
+                self._emitter.emit(
+                    replace(event, urls=urls, startup_s=startup_s, found=self._target.found, mode=self._spawner.mode)
+                )
+                change, self._change = self._change, None
+                if change is not None:
+                    duration_s = time.monotonic() - change.seen_at
+                    self._emitter.emit(Reloaded(tuple(sorted(change.paths)), duration_s, self._spawner.mode))
+                return
+            case FilesLoaded() | AppFailed() | ServerReady():
+                # Of a worker that is being replaced: no longer true.
+                return
+            case ServerStopping():
+                if handle.stopping:
+                    handle.deadline = time.monotonic() + self._grace_s() + self._shutdown_s() + ANSWER_S
+            case ServerStopped():
+                if handle.stopping:
+                    handle.deadline = time.monotonic() + EXIT_S
+            case _:
+                pass
+        self._emitter.emit(event)
+
+    def _on_files(self, event: FilesLoaded) -> None:
+        reported: dict[str, str | None] = dict(event.executed)
+        for path in event.opened:
+            reported[path] = self._loaded.contents[path] if path in self._loaded.contents else fingerprint(path)
+        self._loaded.reported = reported
+        self._loaded.contents.update(reported)
+        if not self._loaded.importing:
+            self._settle_files()
+
+    def _settle_files(self) -> None:
+        """The newest worker has said what it loads: earlier files are forgotten, and undecided ones decided."""
+        loaded, touched = self._loaded, list(self._touched)
+        kept = {path: content for path, content in loaded.contents.items() if self._judge.counts_always(path)}
+        loaded.contents = {**kept, **loaded.reported}
+        loaded.importing = False
+        self._touched.clear()
+        self._watch()
+        if touched:
+            self._on_paths(touched)
+
+    def _on_failed(self, handle: Handle, event: AppFailed) -> None:
+        handle.loaded = True
+        if self._older and not handle.going and _is_in_use(event.failure):
+            self._sequential = True
+            self._emitter.emit(
+                Notice("info", "The app needs something that its predecessor holds: reloads take turns.")
+            )
+            self._retire()
+            self._spawn_due = True
+            return
+        touched = list(self._touched)
+        self._loaded.written.update(
+            path for path in touched if path not in self._loaded.contents and not path.endswith(".py")
+        )
+        self._note_failure()
+        self._change = None
+        self._emitter.emit(event)
+        # A save during the import may be what it failed on: a file that was only half written.
+        moment = time.monotonic() + AGAIN_AFTER_S
+        for path in touched:
+            content = self._loaded.reported.get(path)
+            if path.endswith(".py") and (content is None or content != fingerprint(path)):
+                self._again.setdefault(path, moment)
+
+    def _note_failure(self) -> None:
+        self._loaded.failed = True
+        self._loaded.importing = False
+        self._failed_at = time.monotonic()
+        self._touched.clear()
+        self._watch()
+
+    # Stopping, signals, the rest
+
+    def _stop(self) -> None:
+        if self._stopping:
+            for handle in [*self._older, *([self._newest] if self._newest else [])]:
+                handle.kill()
+            return
+        self._stopping = True
+        self._spawn_due = False
+        self._retire()
+
+    def _on_signals(self, signals: SignalQueue) -> None:
+        for number in signals.take():
+            if number in STOP_SIGNALS or (number == getattr(signal, "SIGHUP", None) and self._terminal_is_gone()):
+                self._stop()
+            elif number == getattr(signal, "SIGHUP", None):
+                self._start_over(set())
+
+    def _terminal_is_gone(self) -> bool:
+        """A terminal that is closed sends the same signal as a person who wants a reload."""
+        if not self._had_terminal:
+            return False
+        try:
+            os.tcgetpgrp(0)
+        except OSError:
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[SignalQueue | None]:
+        self._had_terminal = sys.stdin is not None and hasattr(os, "tcgetpgrp") and os.isatty(0)
+        if threading.current_thread() is not threading.main_thread():
+            yield None
+            return
+        wanted = [*STOP_SIGNALS]
+        wanted += [getattr(signal, name) for name in ("SIGHUP", "SIGCHLD") if hasattr(signal, name)]
+        with SignalQueue(wanted) as signals:
+            yield signals
+
+    def _put(self, incoming: _Incoming) -> None:
+        self._incoming.append(incoming)
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_reader.recv(4096)
+
+    def _on_trouble(self, text: str) -> None:
+        self._put(Notice("warning", text))
+
+    def _watch(self) -> None:
+        contents = {
+            path: content for path, content in self._loaded.contents.items() if not self._judge.excludes.match(path)
+        }
+        self._watcher.watch(Watched(frozenset(self._judge.folders(self._loaded)), contents))
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of a worker: ours, with the env files as they are now."""
+        own = {name: value for name, value in os.environ.items() if self._added.get(name) != value}
+        paths = [*mode_files(self._config.mode, Path.cwd()), *_env_files(self._config)]
+        notices: list[Notice] = []
+        try:
+            added = read_env_files(paths, own, notices=notices)
+        except ConfigError as exc:
+            self._emitter.emit(Notice("error", f"{exc.message} The values from before are used."))
+            return dict(os.environ)
+        for notice in notices:
+            self._emitter.emit(notice)
+        return {**{name: value for name, value in self._added.items() if name == "FASTAPI_ENV"}, **own, **added}
+
+    def _grace_s(self) -> float:
+        given = self._config.timeout_graceful_shutdown
+        return GRACE_S if given is None else given
+
+    def _shutdown_s(self) -> float:
+        given = self._config.timeout_shutdown
+        return GRACE_S if given is None else given
+
+    def _close(self) -> None:
+        self._watcher.stop()
+        for handle in [*self._older, *([self._newest] if self._newest else [])]:
+            handle.kill()
+            handle.poll()
+            handle.close()
+        self._spawner.close()
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+
+def _env_files(config: Config) -> tuple[str, ...]:
+    given = config.env_file
+    return tuple(map(os.fspath, given)) if isinstance(given, tuple) else ()
+
+
+def _env_file_names(config: Config, directory: Path) -> tuple[str, ...]:
+    """The files that the environment is made from, those that do not exist yet included."""
+    names = list(_env_files(config))
+    if config.mode is not None:
+        names += [".env", f".env.{config.mode}", ".env.local", f".env.{config.mode}.local"]
+    return tuple(os.path.abspath(directory / name) for name in names)
+
+
+def _is_in_use(failure: Failure | None) -> bool:
+    while failure is not None:
+        if _IN_USE.search(failure.message):
+            return True
+        failure = failure.cause
+    return False
+
+
+def _ending(handle: Handle) -> str:
+    code = handle.exit_code or 0
+    when = "while it served" if handle.going and handle.loaded else "while it was imported"
+    if code >= 0:
+        return f"ended with exit code {code} {when}"
+    with contextlib.suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name} {when}"
+    return f"was ended by signal {-code} {when}"

@@ -1,0 +1,260 @@
+"""What runs in a worker process: load the app, wait for leave, serve, and tell the supervisor about it.
+
+The main thread imports and serves; the channel has a thread of its own, so that "stop" is heard while either of
+them blocks. A worker whose app cannot be served answers every request with a page that says why, on the same sockets,
+until it is told to stop. It never outlives its supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from devserver.app.load import load_app
+from devserver.app.source_loader import SourceLoader, install
+from devserver.errors import EXIT_OK, AppError
+from devserver.events import (
+    AppFailed,
+    AppRaised,
+    Emitter,
+    Event,
+    FilesLoaded,
+    LifespanChanged,
+    Notice,
+    ServerReady,
+    ServerStarting,
+    ServerStopped,
+    ServerStopping,
+    to_json,
+)
+from devserver.supervisor.channel import Message, WorkerChannel, receive_first
+from devserver.supervisor.file_recorder import FileRecorder
+from devserver.supervisor.handle import Job
+
+if TYPE_CHECKING:
+    from devserver.app.types import ASGIApp
+    from devserver.config import Config
+    from devserver.server.server import Server
+
+FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised)
+GRACE_S = 2.0
+"""What running requests get when the settings name no limit: an open stream must not hold a reload up."""
+CLOSE_S = 1.0
+"""How long the last messages may take to leave."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(channel_fd: int) -> None:
+    """The whole life of the process; ends in SystemExit, so that the app's atexit functions run."""
+    sock = socket.socket(fileno=channel_fd)
+    sock.set_inheritable(False)
+    try:
+        first, received = receive_first(sock)
+    except (OSError, EOFError):
+        sys.exit(EXIT_OK)
+    job = Job.from_message(first)
+    die_with(job.parent)
+    reset_signals()
+    sys.argv[:] = job.argv
+    worker = Worker(job, sock, received)
+    sys.exit(worker.run())
+
+
+class Worker:
+    """One worker.
+
+    :param job: what to do.
+    :param sock: this end of the channel.
+    :param received: what came on it after the job.
+    """
+
+    def __init__(self, job: Job, sock: socket.socket, received: bytes = b"") -> None:
+        self._job = job
+        self._config = _for_reload(job)
+        self._go = threading.Event()
+        self._stop = threading.Event()
+        self._importing = True
+        self._server: Server | None = None
+        self._loader: SourceLoader | None = None
+        self._reported = 0
+        self._channel = WorkerChannel(sock, self._on_message, self._on_close, received=received, on_tick=self._on_tick)
+        self._recorder = FileRecorder(job.first_party, self._on_write)
+        self._emitter = Emitter()
+        self._emitter.listen(self._forward, FORWARDED)
+
+    def run(self) -> int:
+        """Does the job; returns the exit code."""
+        self._channel.start()
+        try:
+            failed = self._job.failed
+            if failed is None:
+                app = self._load()
+                failed = app if isinstance(app, AppFailed) else self._serve_app(app)
+            if failed is not None:
+                self._serve_page(failed)
+        finally:
+            self._channel.close(CLOSE_S)
+        return EXIT_OK
+
+    def _load(self) -> ASGIApp | AppFailed:
+        self._emitter.emit(ServerStarting(os.getpid()))
+        self._loader = install(self._job.first_party, os.path.join(self._job.root, CACHE_DIR))
+        self._recorder.install()
+        try:
+            app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
+        except AppError as exc:
+            return self._fail(exc)
+        finally:
+            self._importing = False
+        self._report_files()
+        self._channel.send({"is": "loaded"})
+        # What the import made lives as long as the process: full collections need not walk it.
+        gc.freeze()
+        return app
+
+    def _serve_app(self, app: ASGIApp) -> AppFailed | None:
+        self._go.wait()
+        self._server = _make_server(self._config, target=self._job.target, app=app, emitter=self._emitter, debug=True)
+        if self._stop.is_set():
+            return None
+        try:
+            self._server.run(self._sockets())
+        except AppError as exc:
+            return self._fail(exc)
+        if not self._stop.is_set():
+            self._channel.send({"is": "finished"})
+        return None
+
+    def _serve_page(self, failed: AppFailed) -> None:
+        from devserver.devtools.error_page import error_app
+
+        self._importing = False
+        self._go.wait()
+        page = error_app(failed, share=self._config.share_errors)
+        # Whoever reads the page waits for the fix; its requests are not the app's.
+        config = dataclasses.replace(self._config, lifespan="off", limit_max_requests=None, access_log=False)
+        self._server = _make_server(config, app=page, emitter=Emitter())
+        if not self._stop.is_set():
+            self._server.run(self._sockets())
+
+    def _sockets(self) -> list[socket.socket]:
+        # Duplicates, because a server closes what it was given and the page may still need them.
+        return [socket.socket(fileno=os.dup(fd)) for fd in self._job.listeners]
+
+    def _fail(self, exc: AppError) -> AppFailed:
+        failed = AppFailed(exc.message, exc.hint, exc.failure)
+        self._report_files()
+        self._channel.send(to_json(failed))
+        return failed
+
+    # What the supervisor is told
+
+    def _forward(self, event: Event) -> None:
+        if isinstance(event, ServerReady):
+            self._recorder.settle()
+            self._report_files()
+        self._channel.send(to_json(event))
+
+    def _report_files(self) -> None:
+        executed = dict(self._loader.executed) if self._loader is not None else {}
+        self._reported = len(executed)
+        opened = tuple(path for path in self._recorder.opened() if path not in executed)
+        self._channel.send({"is": "wrote", "paths": list(self._recorder.written())})
+        self._channel.send(to_json(FilesLoaded(tuple(executed.items()), opened)))
+
+    def _on_write(self, path: str) -> None:
+        self._channel.send({"is": "wrote", "paths": [path]})
+
+    def _on_tick(self) -> None:
+        # Modules that are imported inside of functions turn up while requests are served.
+        if not self._importing and self._loader is not None and len(self._loader.executed) != self._reported:
+            self._report_files()
+
+    # What the supervisor says; called on the channel's thread
+
+    def _on_message(self, message: Message) -> None:
+        match message.get("do"):
+            case "go":
+                self._go.set()
+            case "stop":
+                self._ask_to_stop()
+            case _:
+                pass
+
+    def _ask_to_stop(self) -> None:
+        # In this order: the main thread sets _server first and looks at _stop after it.
+        self._stop.set()
+        self._go.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        elif self._importing:
+            # Nothing is in flight yet, and an import cannot be asked to end.
+            os._exit(EXIT_OK)
+
+    def _on_close(self) -> None:
+        self._ask_to_stop()
+        time.sleep((self._config.timeout_graceful_shutdown or 0) + (self._config.timeout_shutdown or GRACE_S) + CLOSE_S)
+        if hasattr(os, "killpg"):
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os._exit(EXIT_OK)
+
+
+def _make_server(config: Config, **rest: Any) -> Server:
+    # Imported here: the app's import comes first, and what it needs of asyncio it imports itself.
+    from devserver.server.server import Server
+
+    class YieldingServer(Server):
+        """Leaves the connections that are not accepted yet to the worker that comes after it."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Closes the listeners first: what waits in the kernel's queue must be answered by the new code."""
+            for server in self.servers:
+                server.close()
+            await super().shutdown(sockets)
+
+    return YieldingServer(config, **rest)
+
+
+CACHE_DIR = os.path.join(".devserver", "code")
+
+
+def _for_reload(job: Job) -> Config:
+    if job.config.timeout_graceful_shutdown is None:
+        return dataclasses.replace(job.config, timeout_graceful_shutdown=GRACE_S)
+    return job.config
+
+
+def reset_signals() -> None:
+    """Gives the app the signal handling of a process that was started from a terminal."""
+    for name in ("SIGTERM", "SIGHUP", "SIGCHLD", "SIGUSR1", "SIGUSR2"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def die_with(parent: int) -> None:
+    """Sees to it that this process ends when ``parent`` does, also when that is killed.
+
+    The channel's end of file does the same everywhere, and ends the whole process group, but needs a thread of ours to
+    get its turn; the kernel's signal does not.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(EXIT_OK)
