@@ -237,11 +237,15 @@ def _check_number(declared: Option, value: Any, label: str) -> Any:
     shown = f"{value:#o}" if declared.kind == "octal" and value >= 0 else f"{value}"
     if (low is not None and value < low) or (high is not None and value > high):
         if low is not None and high is not None and high < _TOLD_MAX:
-            top = f"{int(high):#o}" if declared.kind == "octal" else f"{high:g}" if high % 1 else f"{int(high)}"
-            raise ConfigError(f"{label}: {shown} is not between {low:g} and {top}.")
-        limit = f"less than {low:g}" if low is not None and value < low else f"more than {high:g}"
+            top = f"{int(high):#o}" if declared.kind == "octal" else _plain(high)
+            raise ConfigError(f"{label}: {shown} is not between {_plain(low)} and {top}.")
+        limit = f"less than {_plain(low)}" if low is not None and value < low else f"more than {_plain(high)}"
         raise ConfigError(f"{label}: {shown} is {limit}.", hint="Leave it out for no limit." if declared.none else "")
     return value
+
+
+def _plain(number: float | None) -> str:
+    return f"{number}" if number is None or number % 1 else f"{int(number)}"
 
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

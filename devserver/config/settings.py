@@ -56,10 +56,8 @@ _LINE_MIN, _LINE_MAX = 64, _MIB
 
 def _default_log_config() -> dict[str, Any]:
     # Looked up when it is needed, so that a program which changed the dictionary gets what it changed.
-    try:
-        from devserver.config.logging_config import LOGGING_CONFIG
-    except ModuleNotFoundError:  # until that file exists
-        return {}
+    from devserver.config.logging_config import LOGGING_CONFIG
+
     return LOGGING_CONFIG
 
 
@@ -83,9 +81,7 @@ class Config:
         none=True,
         metavar="[APP]",
     )
-    host: str = option(
-        "127.0.0.1", help="Address or host name to listen on; localhost and :: mean both families.", group=ADDRESS
-    )
+    host: str = option("127.0.0.1", help="Address or host name to listen on.", group=ADDRESS)
     port: int = option(
         8000, help="Port to listen on; 0 takes a free one.", group=ADDRESS, kind="int", minimum=0, maximum=65535
     )
@@ -156,7 +152,7 @@ class Config:
     )
     env_file: PathLike | Sequence[PathLike] | None = option(
         (),
-        help="File of environment variables; the last of several wins, the real environment above all.",
+        help="File of environment variables; the real environment wins.",
         group=APP,
         kind="path",
         many=True,
@@ -172,7 +168,7 @@ class Config:
     )
     log_level: str | int | None = option(
         None,
-        help="critical, error, warning, info, debug or trace; info, or what --log-config says, when left out.",
+        help="critical, error, warning, info, debug or trace.",
         group=LOGS,
         kind="level",
         none=True,
@@ -182,14 +178,14 @@ class Config:
     access_log: bool = option(True, help="Log a line for every request.", group=LOGS, kind="bool")
     use_colors: bool | None = option(
         None,
-        help="Colours; when left out, on a terminal only (NO_COLOR and FORCE_COLOR are obeyed).",
+        help="Colours; on a terminal when left out.",
         group=TERMINAL,
         kind="bool",
         none=True,
     )
     interface: str = option(
         "auto",
-        help="What the app speaks: auto, asgi3, asgi2 or wsgi.",
+        help="What the app speaks.",
         group=APP,
         kind="choice",
         choices=("auto", "asgi3", "asgi2", "wsgi"),
@@ -316,7 +312,7 @@ class Config:
         None,
         run=2,
         prod=30,
-        help="Seconds that running requests may take when the server stops; 0 cancels them at once.",
+        help="Seconds that running requests get when the server stops.",
         group=TIMEOUTS,
         kind="seconds",
         none=True,
@@ -409,7 +405,7 @@ class Config:
     app_dir: str = option("", help="Folder to import the app from.", group=APP, kind="path", metavar="DIR")
     chdir: str = option(
         "",
-        help="Folder to change to first; other relative paths count from there.",
+        help="Folder to change to first; other paths start there.",
         group=APP,
         kind="path",
         metavar="DIR",
@@ -418,7 +414,7 @@ class Config:
         None,
         run="development",
         prod="production",
-        help="Which .env files are read: .env, .env.{mode}, .env.local and .env.{mode}.local.",
+        help="Read .env, .env.NAME, .env.local and .env.NAME.local.",
         group=APP,
         none=True,
         metavar="NAME",
@@ -442,7 +438,7 @@ class Config:
         maximum=0o777,
         metavar="MODE",
     )
-    log_format: str = option("text", help="text or json.", group=LOGS, kind="choice", choices=("text", "json"))
+    log_format: str = option("text", help="Form of the log lines.", group=LOGS, kind="choice", choices=("text", "json"))
     access_log_format: str = option(
         "", help="Line of the access log, in gunicorn's atoms.", group=LOGS, metavar="FORMAT"
     )
@@ -461,7 +457,7 @@ class Config:
     )
     proxy_protocol: str = option(
         "off",
-        help="PROXY protocol of HAProxy: off, v1, v2 or auto.",
+        help="Expect the PROXY protocol of HAProxy.",
         group=PROXIES,
         kind="choice",
         choices=("off", "v1", "v2", "auto"),
@@ -565,7 +561,7 @@ class Config:
     )
     poll: bool | None = option(
         None,
-        help="Look for changes instead of being told; chosen by the file system when left out.",
+        help="Look for changes instead of being told of them.",
         group=RELOAD,
         kind="bool",
         none=True,
@@ -573,7 +569,7 @@ class Config:
     )
     reload_mode: str = option(
         "auto",
-        help="How new code is started: auto, or cold (a fresh process).",
+        help="How new code is started; cold: in a fresh process.",
         group=RELOAD,
         kind="choice",
         choices=("auto", "cold"),
@@ -581,7 +577,7 @@ class Config:
     )
     on_error: str = option(
         "page",
-        help="When new code does not start: page (show the error) or last-good (keep serving the old code).",
+        help="When new code does not start: show the error, or keep serving the old code.",
         group=RELOAD,
         kind="choice",
         choices=("page", "last-good"),
@@ -593,7 +589,7 @@ class Config:
     strict_port: bool = option(
         True,
         run=False,
-        help="Fail when the port is taken; else the next free one, unless a port was asked for.",
+        help="Never take the next free port when 8000 is taken.",
         group=ADDRESS,
         kind="bool",
         commands=API_AND_RUN,
@@ -609,7 +605,7 @@ class Config:
     )
     ui: str = option(
         "auto",
-        help="What the terminal shows: auto, rich, plain or json.",
+        help="What the terminal shows.",
         group=TERMINAL,
         kind="choice",
         choices=("auto", "rich", "plain", "json"),
@@ -655,8 +651,14 @@ _FIELDS = tuple(known for known in dataclasses.fields(Config) if "option" in kno
 _BY_NAME = {known.name: known for known in _FIELDS}
 
 
+_MODE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
 def _contradictions(config: Config) -> None:
-    """:raises ConfigError: two options cannot both be meant."""
+    """Looks at options together, and at what an ``Option`` cannot say of one.
+
+    :raises ConfigError: two options cannot both be meant.
+    """
     places = [name for name in ("bind", "uds", "fd") if getattr(config, name) not in {None, (), ""}]
     if len(places) > 1:
         raise ConfigError(f"{' and '.join(places)} each say where to listen.", hint="Give one of them.")
@@ -675,6 +677,8 @@ def _contradictions(config: Config) -> None:
         raise ConfigError(
             "ssl_keyfile is given without ssl_certfile.", hint="Give the certificate that belongs to the key."
         )
+    if config.mode is not None and not (config.mode and set(config.mode) <= _MODE_CHARACTERS):
+        raise ConfigError(f"mode: {config.mode!r} is not a name of letters, digits, - and _.")
     if config.app is not None and config.entrypoint is not None:
         raise ConfigError("The app and entrypoint both say what to serve.", hint="Give one of them.")
 

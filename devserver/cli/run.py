@@ -1,0 +1,57 @@
+"""``dev run``: from what stood on the command line to a running server, and its exit code.
+
+Only wires: settings from ``config``, the terminal from ``ui``, everything else from ``launch``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devserver.config.sources import resolve
+from devserver.errors import DevserverError, UsageError
+from devserver.events import Emitter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def run(given: Mapping[str, object]) -> int:
+    """Serves until it is stopped.
+
+    :param given: field name → value, for the options on the command line.
+    :raises DevserverError: the settings are wrong; what goes wrong later is reported by the UI.
+    """
+    resolved = resolve("run", given, environ=os.environ, directory=working_directory())
+    os.chdir(resolved.directory)
+    os.environ.update(resolved.environment)
+
+    from devserver import launch
+    from devserver.ui import make_ui
+
+    emitter = Emitter()
+    ui = make_ui(resolved.config, stdout=sys.stdout, stderr=sys.stderr)
+    ui.attach(emitter)
+    try:
+        for notice in resolved.notices:
+            emitter.emit(notice)
+        code: int = launch.serve(resolved.config, emitter=emitter, directory=resolved.directory)
+        return code
+    except DevserverError as exc:
+        ui.error(exc)
+        return exc.exit_code
+    finally:
+        ui.close()
+
+
+def working_directory() -> Path:
+    """The current folder.
+
+    :raises UsageError: it was deleted meanwhile.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("The current folder no longer exists.", hint="Change to another one.") from None

@@ -1,0 +1,421 @@
+"""Where values come from: command line, environment, env files and pyproject.toml, put into one ``Config``.
+
+Each source is first turned into a layer (option → value, checked, with the name of its origin); then the first layer
+that has an option wins. A value is checked under the name that the person wrote it by, so that what is wrong is blamed
+on what they must change. This file reads files and the environment that it is handed; it never writes either, and never
+imports the app.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devserver.config import env_files, settings
+from devserver.config import option as options
+from devserver.config.settings import Config
+from devserver.errors import ConfigError
+from devserver.events import Notice
+
+if TYPE_CHECKING:
+    from dataclasses import Field
+
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+PREFIX = "DEVSERVER_"
+
+FALLBACKS = {"port": "PORT", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS", "mode": "FASTAPI_ENV"}
+"""Variables that are not ours and still mean one of our options; they stand right below its own variable."""
+
+OTHER_COMMANDS = {
+    "prod": frozenset(
+        {
+            "check-config",
+            "config",
+            "control",
+            "env",
+            "group",
+            "health-path",
+            "metrics",
+            "paste",
+            "pid",
+            "preload",
+            "print-config",
+            "process-name",
+            "shutdown-delay",
+            "statsd",
+            "threads",
+            "timeout-worker",
+            "timeout-worker-startup",
+            "umask",
+            "user",
+            "worker-class",
+            "worker-lifetime",
+            "worker-max-rss",
+        }
+    )
+}
+"""Options that only another command has, so that they are answered with its name and not called unknown."""
+
+# Variables with our prefix that belong to the scripts of this repository.
+_NOT_OPTIONS = frozenset({"DEVSERVER_PYTHON"})
+
+# The env file is chosen, and the folder entered, before the file is read: it cannot say these itself.
+_BEFORE_ENV_FILES = ("chdir", "env_file", "mode")
+
+# A Config has one place to listen on; whichever of these the strongest layer names, weaker layers' others are dropped.
+_PLACES = {"bind": "bind", "uds": "uds", "fd": "fd", "host": "tcp", "port": "tcp"}
+
+# NAME: after a comma begins another header; a comma inside a value does not.
+_NEXT_HEADER = re.compile(r",\s*(?=[A-Za-z][A-Za-z0-9-]*\s*:)")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A ``Config`` and how it came about."""
+
+    config: Config
+    origins: dict[str, str]
+    """Field name → ``command line``, ``DEVSERVER_PORT``, ``PORT``, ``pyproject.toml [tool.devserver]``, ``default``."""
+    notices: tuple[Notice, ...]
+    """What was noticed while reading, and the Config's own."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables to add to the app's environment, from env files; whoever starts the app sets them."""
+    directory: Path = Path()
+    """The folder to work in: the given one after ``--chdir``."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    values: dict[str, tuple[Any, str]]
+    """Field name → value and origin."""
+
+
+def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, str], directory: Path) -> Resolved:
+    """Reads every source and makes the ``Config`` of one command.
+
+    :param command: ``run``, or ``api`` for what a program gets that calls :func:`devserver.run`; the latter reads
+        neither ``DEVSERVER_*`` nor ``pyproject.toml``, as a program's behaviour must not depend on them.
+    :param cli: field name → text, list of texts or bool, for the options that were given; no others.
+    :param environ: the environment, such as ``os.environ``.
+    :param directory: the folder that the command was called in.
+    :raises ConfigError: a source is unreadable, or has an unknown key, a bad value or a contradiction.
+    """
+    notices: list[Notice] = []
+    given = _command_line(cli)
+    directory = directory.absolute()
+    variables = _environment(environ, command, notices)
+    _take_folder(given, variables, directory)
+    chdir = _first("chdir", given, variables)
+    if chdir:
+        directory = _folder(directory / chdir, "chdir")
+    project = _project(command, directory)
+    if not chdir and (inner := _first("chdir", *project)):
+        directory = _folder(Path(inner), "chdir")
+    fallbacks = _fallbacks(environ, command)
+    layers = [given, variables, fallbacks, *project]
+
+    mode = _first("mode", *layers) if "mode" in _names(*layers) else options.default(settings.by_name("mode"), command)
+    paths = _first("env_file", *layers) or ()
+    implied = env_files.mode_files(mode, directory)
+    added = env_files.read_env_files([*implied, *paths], environ, directory=directory, notices=notices)
+    if added:
+        from_files = _environment(added, command, notices)
+        for name in _BEFORE_ENV_FILES:
+            from_files.values.pop(name, None)
+        layers = [given, variables, from_files, fallbacks, _fallbacks(added, command), *project]
+    if command == "run" and "FASTAPI_ENV" not in environ:
+        # FastAPI itself reads it, to be lenient in development.
+        added.setdefault("FASTAPI_ENV", "development")
+
+    values, origins = _merge(command, layers)
+    _check_files(values, origins, directory)
+    config = Config(**values)
+    return Resolved(config, origins, (*notices, *config.notices), added, directory)
+
+
+def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
+    """Adds to a program's ``Config`` what uvicorn would read by itself: its env files and ``FORWARDED_ALLOW_IPS``.
+
+    :raises ConfigError: an env file is missing or unreadable, or the variable is malformed.
+    """
+    notices = list(config.notices)
+    directory = _folder(directory.absolute() / config.chdir, "chdir")
+    files = config.env_file if isinstance(config.env_file, tuple) else ()
+    paths = [*env_files.mode_files(config.mode, directory), *files]
+    added = env_files.read_env_files(paths, environ, directory=directory, notices=notices)
+    origins = {
+        known.name: DEFAULT
+        if getattr(config, known.name) == options.check(known, options.default(known, "api"))
+        else "the program"
+        for known in settings.fields()
+    }
+    name = FALLBACKS["forwarded_allow_ips"]
+    found = environ.get(name) or added.get(name)
+    if config.forwarded_allow_ips is None and found:
+        known = settings.by_name("forwarded_allow_ips")
+        config = dataclasses.replace(
+            config, forwarded_allow_ips=options.check(known, options.parse(known, found, name))
+        )
+        origins["forwarded_allow_ips"] = name
+    notices += [notice for notice in config.notices if notice not in notices]
+    return Resolved(config, origins, tuple(notices), added, directory)
+
+
+def variable(known: Field[Any]) -> str:
+    """The option's variable, such as ``DEVSERVER_RELOAD_DIR``."""
+    return PREFIX + options.key(known).replace("-", "_").upper()
+
+
+def _names(*layers: _Layer) -> set[str]:
+    return {name for layer in layers for name in layer.values}
+
+
+def _first(name: str, *layers: _Layer) -> Any:
+    return next((layer.values[name][0] for layer in layers if name in layer.values), None)
+
+
+def _merge(command: str, layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    places = next(filter(None, map(_kinds, layers)), {"tcp"})
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        # "--reload-dir" with "--no-reload" contradict each other only when one person wrote both.
+        _check_together(layer)
+        for name, (value, origin) in layer.values.items():
+            if name in values or (name in _PLACES and _PLACES[name] not in places):
+                continue
+            if {"app": "entrypoint", "entrypoint": "app"}.get(name, "") in values.keys() - layer.values.keys():
+                continue
+            values[name], origins[name] = value, origin
+    if "port" in values and "strict_port" not in values:
+        # The next free port is a convenience for those who do not care which it is.
+        values["strict_port"], origins["strict_port"] = True, f"a port was asked for ({origins['port']})"
+    for known in settings.fields():
+        if known.name not in values:
+            values[known.name], origins[known.name] = options.default(known, command), DEFAULT
+    return values, origins
+
+
+def _kinds(layer: _Layer) -> set[str]:
+    """The places that a layer names; a variable of another tool, such as PORT, only says which port."""
+    return {
+        kind
+        for name, kind in _PLACES.items()
+        if name in layer.values and layer.values[name][1] not in FALLBACKS.values()
+    }
+
+
+def _check_together(layer: _Layer) -> None:
+    if "reload" not in layer.values or layer.values["reload"][0]:
+        return
+    for name in (
+        "reload_dirs",
+        "reload_includes",
+        "reload_excludes",
+        "reload_delay",
+        "reload_mode",
+        "poll",
+        "on_error",
+    ):
+        if name in layer.values:
+            flag, origin = options.flag(settings.by_name(name)), layer.values[name][1]
+            where = "" if origin == COMMAND_LINE else f" ({origin})"
+            raise ConfigError(f"{flag} has no effect with --no-reload{where}.", hint="Leave one of them out.")
+
+
+def _command_line(cli: Mapping[str, object]) -> _Layer:
+    values = {}
+    for name, given in cli.items():
+        known = settings.by_name(name)
+        label = "APP" if name == "app" else options.flag(known)
+        values[name] = (_read(known, given, label), COMMAND_LINE)
+    return _Layer(values)
+
+
+def _read(known: Field[Any], given: object, label: str) -> Any:
+    """A value given as text, as several texts, or already as what it is."""
+    if isinstance(given, str):
+        given = options.parse(known, given, label)
+    elif isinstance(given, (list, tuple)) and options.of(known).many:
+        given = tuple(item for text in given for item in options.parse(known, text, label))
+    return options.check(known, given, label)
+
+
+def _take_folder(given: _Layer, variables: _Layer, directory: Path) -> None:
+    """``dev run path/to/project`` is ``--chdir path/to/project`` and an app to be found there.
+
+    A bare name that is a package stays one: ``dev run app`` means the module ``app``, ``dev run app/`` the folder.
+    """
+    app, origin = given.values.get("app", (None, ""))
+    if not isinstance(app, str):
+        return
+    before = _first("chdir", given, variables) or ""
+    folder = directory / before / app
+    written_as_path = "/" in app or os.sep in app or app in {".", ".."}
+    if not folder.is_dir() or (not written_as_path and _is_module(folder)):
+        return
+    del given.values["app"]
+    given.values["chdir"] = (os.path.normpath(os.path.join(before, app)), f"{origin} (APP is a folder)")
+
+
+def _is_module(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file() or folder.with_name(f"{folder.name}.py").is_file()
+
+
+def _folder(path: Path, label: str) -> Path:
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise ConfigError(f"{label}: the folder {path} {what}.")
+    return Path(os.path.normpath(path))
+
+
+def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]) -> _Layer:
+    """The DEVSERVER_* variables; an empty one counts as absent, because compose files pass such for what is not set."""
+    if command == "api":
+        return _Layer({})
+    spelled = {name: known for known in settings.fields() for name in {variable(known), PREFIX + known.name.upper()}}
+    others = {PREFIX + key.replace("-", "_").upper() for names in OTHER_COMMANDS.values() for key in names}
+    values: dict[str, tuple[Any, str]] = {}
+    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        text = environ[name]
+        known = spelled.get(name)
+        if known is None or options.of(known).commands == settings.API_ONLY:
+            if name not in others | _NOT_OPTIONS:
+                guess = options.nearest(name, spelled)
+                notices.append(
+                    Notice("warning", f"{name} is not an option{f'; did you mean {guess}?' if guess else '.'}")
+                )
+        elif text:
+            if options.of(known).kind == "header":
+                value: Any = tuple(options.parse(known, part, name)[0] for part in _NEXT_HEADER.split(text))
+            else:
+                value = options.parse(known, text, name, split=True)
+            values[known.name] = (options.check(known, value, name), name)
+    return _Layer(values)
+
+
+def _fallbacks(environ: Mapping[str, str], command: str) -> _Layer:
+    values = {}
+    for name, other in FALLBACKS.items():
+        text = environ.get(other, "")
+        # Kubernetes sets PORT=tcp://… for a service that is called "port".
+        if (
+            not text
+            or (name == "port" and text.startswith("tcp://"))
+            or (command == "api" and name != "forwarded_allow_ips")
+        ):
+            continue
+        known = settings.by_name(name)
+        values[name] = (options.check(known, options.parse(known, text, other), other), other)
+    return _Layer(values)
+
+
+def _project(command: str, directory: Path) -> list[_Layer]:
+    """The tables of the nearest pyproject.toml, the command's own first."""
+    path = next((folder / "pyproject.toml" for folder in (directory, *directory.parents) if _has_project(folder)), None)
+    if command == "api" or path is None:
+        return []
+    shown = os.path.relpath(path, directory)
+    table = _tool_table(path, shown)
+    own = {name: table.pop(name, {}) for name in ("run", "prod")}
+    for name, content in own.items():
+        if not isinstance(content, dict):
+            raise ConfigError(f"{shown}: [tool.devserver.{name}] is not a table.")
+    return [
+        _table(own.get(command, {}), f"{shown} [tool.devserver.{command}]", command, path.parent, directory),
+        _table(table, f"{shown} [tool.devserver]", "", path.parent, directory),
+    ]
+
+
+def _has_project(folder: Path) -> bool:
+    return (folder / "pyproject.toml").is_file()
+
+
+def _tool_table(path: Path, shown: str) -> dict[str, Any]:
+    from devserver.config.project import read_pyproject
+
+    content = read_pyproject(path)
+    table = content.get("tool", {})
+    table = table.get("devserver", {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{shown}: tool.devserver is not a table.")
+    return dict(table)
+
+
+def _table(table: Mapping[str, Any], origin: str, command: str, home: Path, directory: Path) -> _Layer:
+    """:param command: the command whose table it is, or an empty string for the table that all share."""
+    spelled = {
+        name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
+    }
+    values: dict[str, tuple[Any, str]] = {}
+    for key, given in table.items():
+        known = spelled.get(key.replace("-", "_"))
+        label = f"{origin} {key}"
+        if known is None or options.of(known).commands == settings.API_ONLY:
+            _unknown_key(key, origin, command, spelled)
+            continue
+        if known.name in values:
+            raise ConfigError(f"{label}: the option is given twice, under two spellings.")
+        if known.name == "app":
+            # The search for the app reads it itself: it stands below [tool.fastapi] entrypoint.
+            if command or not isinstance(given, str):
+                raise ConfigError(f"{label}: the app is named by a text in [tool.devserver].")
+            continue
+        values[known.name] = (_anchored(known, _from_toml(known, given, label), home, directory), origin)
+    return _Layer(values)
+
+
+def _unknown_key(key: str, origin: str, command: str, spelled: Iterable[str]) -> None:
+    for other, names in OTHER_COMMANDS.items():
+        if key.replace("_", "-") in names:
+            if not command:
+                return
+            raise ConfigError(
+                f"{origin} {key}: this option belongs to dev {other}.", hint=f"Move it to [tool.devserver.{other}]."
+            )
+    guess = options.nearest(key.replace("-", "_"), [*spelled, "run", "prod"]).replace("_", "-")
+    raise ConfigError(f"{origin} {key}: there is no such option.", hint=f"Did you mean {guess}?" if guess else "")
+
+
+def _from_toml(known: Field[Any], given: Any, label: str) -> Any:
+    declared = options.of(known)
+    if declared.kind == "header" and isinstance(given, dict):
+        given = list(given.items())
+    elif isinstance(given, str) and (declared.kind == "octal" or (declared.none and given in options.NONE_WORDS)):
+        # TOML has no word for "none".
+        given = options.parse(known, given, label)
+    elif declared.kind == "object" and not isinstance(given, (str, dict)):
+        raise ConfigError(f"{label}: {given!r} is neither a file nor a table.")
+    return options.check(known, given, label)
+
+
+def _anchored(known: Field[Any], value: Any, home: Path, directory: Path) -> Any:
+    """Paths in a file start at that file's folder, wherever the command was called."""
+    if isinstance(value, tuple):
+        return tuple(_anchored(known, item, home, directory) for item in value)
+    is_path = options.of(known).kind == "path" or known.name == "log_config"
+    if not is_path or not isinstance(value, str) or value in {"", "-"} or (home == directory and known.name != "chdir"):
+        return value
+    return str(home / value)
+
+
+def _check_files(values: dict[str, Any], origins: dict[str, str], directory: Path) -> None:
+    """:raises ConfigError: a file or folder that is only looked at much later does not exist."""
+    for name in ("reload_dirs", "app_dir"):
+        for path in values[name] if isinstance(values[name], tuple) else [values[name]]:
+            if path:
+                _folder(directory / path, _label(name, origins))
+    config = values["log_config"]
+    if isinstance(config, str) and not (directory / config).is_file():
+        raise ConfigError(f"{_label('log_config', origins)}: the file {config} does not exist.")
+
+
+def _label(name: str, origins: dict[str, str]) -> str:
+    flag = options.flag(settings.by_name(name))
+    return flag if origins[name] in {COMMAND_LINE, DEFAULT} else f"{origins[name]} {flag[2:]}"
