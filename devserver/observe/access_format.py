@@ -1,0 +1,365 @@
+"""From finished requests to lines of text: one function compiled for one format, used for every line after.
+
+A format is a sequence of literal text and fields. A field is a Python expression over the members of
+:class:`~devserver.events.RequestFinished` and over the shared intermediate values of ``_LOCALS``. All are put into the
+source of a single loop, as :mod:`dataclasses` does for ``__init__``, because the writer thread competes with the event
+loop for the interpreter: a call per field would cost several times as much. Nothing that a user or a stranger wrote
+becomes source: literal text goes in through ``repr``, header names as constants.
+
+Pure: no I/O but the clock's time zone. Every expression returns text that is safe to print (see ``escaping``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from json.encoder import encode_basestring_ascii as quote
+from os import getpid
+from typing import Any, TypeAlias
+
+from devserver.errors import ConfigError
+from devserver.events import RequestFinished
+from devserver.observe.escaping import SAFE, escape, escape_text
+
+Renderer: TypeAlias = Callable[[Sequence[RequestFinished]], list[str]]
+"""Gives one line, with its line feed, for each event."""
+
+CACHED_MAX = 4096
+"""Clients, methods and so on whose text is remembered; a few connections make most of the requests."""
+
+RESET = "\x1b[0m"
+_STATUS_COLORS = {1: "\x1b[97m", 2: "\x1b[32m", 3: "\x1b[33m", 4: "\x1b[31m", 5: "\x1b[91m"}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def text_format(*, colors: bool) -> Renderer:
+    """uvicorn's access line, followed by the duration; ``(incomplete)`` at the end when the response was cut short."""
+    level = "\x1b[32mINFO\x1b[0m:     " if colors else "INFO:     "
+    bold, plain = ("\x1b[1m", RESET) if colors else ("", "")
+    return _compile(
+        [
+            level,
+            Field("peers[client]"),
+            f' - "{bold}',
+            Field("verbs[method]"),
+            " ",
+            Field("text", needs=("text",)),
+            " HTTP/",
+            Field("versions[http_version]"),
+            f'{plain}" ',
+            Field("statuses[status]"),
+            " ",
+            Field("duration_s * 1000", spec=".1f"),
+            "ms",
+            Field('"" if complete else " (incomplete)"'),
+        ],
+        statuses=_Remembering(lambda status: status_text(status, colors=colors)),
+    )
+
+
+def json_format() -> Renderer:
+    """One JSON object a line; every member is escaped by the JSON encoder, everything beyond ASCII included."""
+    return _compile(
+        [
+            '{"timestamp":"',
+            Field("stamp", needs=("stamp",)),
+            Field("finished_at % 1 * 1000 // 1", spec="03.0f"),
+            'Z","level":"INFO","logger":"devserver.access","message":"',
+            Field("quoted_verbs[method]"),
+            " ",
+            Field("quoted_path[1:-1]", needs=("quoted_path",)),
+            " ",
+            Field("status"),
+            '","client":',
+            Field("quoted_peers[client]"),
+            ',"method":"',
+            Field("quoted_verbs[method]"),
+            '","path":',
+            Field("quoted_path"),
+            ',"query":',
+            Field("quote(ascii_text(query)) if query else '\"\"'", needs=("raw_path",)),
+            ',"http_version":"',
+            Field("versions[http_version]"),
+            '","status":',
+            Field("status or 'null'"),
+            ',"bytes":',
+            Field("body_bytes"),
+            ',"duration_ms":',
+            Field("duration_s * 1000", spec=".3f"),
+            ',"user_agent":',
+            Field("quoted(sent.get(b'user-agent'))", needs=("sent",)),
+            ',"referer":',
+            Field("quoted(sent.get(b'referer'))", needs=("sent",)),
+            Field("'' if complete else ',\"complete\":false'"),
+            "}",
+        ]
+    )
+
+
+def atoms_format(text: str) -> Renderer:
+    """The format of ``--access-log-format``: gunicorn's ``%(x)s`` atoms, and ``%(st)s``, ``%(S)s`` and ``%(R)s``.
+
+    A name that is no atom gives ``-``, as gunicorn does.
+
+    :raises ConfigError: a percent sign starts neither ``%(name)s`` nor ``%%``.
+    """
+    parts: list[str | Field] = []
+    position = 0
+    for match in _ATOM.finditer(text):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["bad"] is not None:
+            raise ConfigError(
+                f'--access-log-format is malformed at "{text[match.start() :][:20]}" (character {match.start() + 1}).',
+                hint="write %(name)s for an atom and %% for a percent sign",
+            )
+        parts.append("%" if match["name"] is None else _atom(match["name"]))
+    parts.append(text[position:])
+    return _compile(parts)
+
+
+def describe(event: RequestFinished) -> dict[str, Any]:
+    """The members of the JSON form as plain values, for log records and whoever formats them in another way."""
+    path, _, query = event.target.partition(b"?")
+    sent = dict(event.request_headers)
+    return {
+        "client": _peer(event.client),
+        "method": event.method,
+        "path": _ascii(path),
+        "query": _ascii(query),
+        "http_version": event.http_version,
+        "status": event.status or None,
+        "bytes": event.body_bytes,
+        "duration_ms": round(event.duration_s * 1000, 3),
+        "user_agent": _decoded(sent.get(b"user-agent")),
+        "referer": _decoded(sent.get(b"referer")),
+    }
+
+
+def uvicorn_args(event: RequestFinished) -> tuple[str, str, str, str, int]:
+    """``(client_addr, method, full_path, http_version, status)``, which uvicorn's access records carry as ``args``."""
+    return _peer(event.client), escape_text(event.method), escape(event.target), event.http_version, event.status
+
+
+def status_text(status: int, *, colors: bool) -> str:
+    """Code and phrase, such as ``404 Not Found``."""
+    text = f"{status} {_PHRASES.get(status, '')}".rstrip() if status else "- Disconnected"
+    color = _STATUS_COLORS.get(status // 100) if colors else None
+    return f"{color}{text}{RESET}" if color else text
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A part of a line that depends on the request.
+
+    :param source: a Python expression.
+    :param needs: names of ``_LOCALS`` that it reads.
+    :param spec: how its value is formatted, as after the colon in an f-string.
+    """
+
+    source: str
+    needs: tuple[str, ...] = ()
+    spec: str = ""
+
+
+# Values that several fields share, in the order in which they depend on each other.
+_LOCALS = {
+    "text": "text = str(target, 'latin-1') if not target.translate(None, safe) else escape(target)",
+    "path": "path, _, search = text.partition('?')",
+    "raw_path": "raw_path, _, query = target.partition(b'?')",
+    "quoted_path": "quoted_path = quote(ascii_text(raw_path))",
+    "sent": "sent = dict(request_headers)",
+    "answered": "answered = {name.lower(): value for name, value in response_headers}",
+    "now": "now = int(finished_at)",
+    "stamp": "if now != stamp_second: stamp_second = now; stamp = utc(now)",
+    "moment": "if now != moment_second: moment_second = now; moment = common_log_time(now)",
+}
+_ALSO = {"path": "text", "quoted_path": "raw_path", "stamp": "now", "moment": "now"}
+
+_TEMPLATE = """\
+def render(events):
+    stamp_second = moment_second = -1
+    stamp = moment = ""
+    pid = getpid()
+    lines = []
+    append = lines.append
+    for {members} in events:
+        {statements}
+        append({line})
+    return lines
+"""
+
+
+def _compile(parts: Sequence[str | Field], **names: object) -> Renderer:
+    needed = {name for part in parts if isinstance(part, Field) for name in part.needs}
+    needed |= {_ALSO[name] for name in needed if name in _ALSO}
+    statements = [statement for name, statement in _LOCALS.items() if name in needed]
+    line = []
+    for index, part in enumerate([*parts, "\n"]):
+        if isinstance(part, str):
+            line.append(repr(part))
+        else:
+            # Assigned first, because an expression inside an f-string may not repeat its quotes before Python 3.12.
+            statements.append(f"value_{index} = {part.source}")
+            line.append(f"f'{{value_{index}:{part.spec}}}'" if part.spec else f"f'{{value_{index}}}'")
+    source = _TEMPLATE.format(
+        members=", ".join(RequestFinished._fields), statements="\n        ".join(statements), line=" ".join(line)
+    )
+    scope: dict[str, Any] = {**_NAMES, **names}
+    exec(source, scope)
+    render: Renderer = scope["render"]
+    return render
+
+
+_ATOM = re.compile(r"%(?:\((?P<name>[^()]*)\)s|(?P<percent>%)|(?P<bad>))")
+
+_ATOMS = {
+    "h": Field("hosts[client]"),
+    "l": Field("'-'"),
+    "u": Field("user(sent.get(b'authorization'))", needs=("sent",)),
+    "t": Field("moment", needs=("moment",)),
+    "r": Field("f'{verbs[method]} {text} HTTP/{versions[http_version]}'", needs=("text",)),
+    "m": Field("verbs[method]"),
+    "U": Field("path", needs=("path",)),
+    "R": Field("path", needs=("path",)),
+    "q": Field("search", needs=("path",)),
+    "H": Field("'HTTP/' + versions[http_version]"),
+    "S": Field("schemes[scheme]"),
+    "s": Field("status or '-'"),
+    "st": Field("phrases.get(status, '-')"),
+    "B": Field("body_bytes"),
+    "b": Field("body_bytes or '-'"),
+    "f": Field("shown(sent.get(b'referer'))", needs=("sent",)),
+    "a": Field("shown(sent.get(b'user-agent'))", needs=("sent",)),
+    "T": Field("int(duration_s)"),
+    "M": Field("int(duration_s * 1000)"),
+    "D": Field("int(duration_s * 1000000)"),
+    "L": Field("duration_s", spec=".6f"),
+    "p": Field("f'<{pid}>'"),
+}
+
+# Names of CGI (RFC 3875, 4.1) and WSGI that ``%({name}e)s`` can show besides HTTP_*; the process environment, which may
+# hold secrets, is not reachable.
+_VARIABLES = {
+    "REMOTE_ADDR": _ATOMS["h"],
+    "REMOTE_PORT": Field("client[1] if client else '-'"),
+    "REMOTE_USER": _ATOMS["u"],
+    "REQUEST_METHOD": _ATOMS["m"],
+    "RAW_URI": Field("text", needs=("text",)),
+    "REQUEST_URI": Field("text", needs=("text",)),
+    "PATH_INFO": _ATOMS["U"],
+    "QUERY_STRING": _ATOMS["q"],
+    "SERVER_PROTOCOL": _ATOMS["H"],
+    "wsgi.url_scheme": _ATOMS["S"],
+}
+
+
+def _atom(name: str) -> Field:
+    if name in _ATOMS:
+        return _ATOMS[name]
+    key, kind = name[1:-2], name[-1:]
+    if name[:1] == "{" and name[-2:-1] == "}":
+        if kind == "e" and key.startswith("HTTP_"):
+            key, kind = key.removeprefix("HTTP_").replace("_", "-"), "i"
+        if kind == "i":
+            return Field(f"shown(sent.get({_header(key)}))", needs=("sent",))
+        if kind == "o":
+            return Field(f"shown(answered.get({_header(key)}))", needs=("answered",))
+        if kind == "e" and key in _VARIABLES:
+            return _VARIABLES[key]
+    return Field("'-'")
+
+
+def _header(name: str) -> str:
+    return repr(name.lower().encode("utf-8"))
+
+
+class _Remembering(dict[Any, str]):
+    """Texts by what they stand for, made when first needed and never more than ``CACHED_MAX``."""
+
+    def __init__(self, make: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> str:
+        if len(self) >= CACHED_MAX:
+            self.clear()
+        text = self[key] = self._make(key)
+        return text
+
+
+def _peer(client: tuple[str, int] | None) -> str:
+    return f"{escape_text(client[0])}:{client[1]}" if client else "unix"
+
+
+def _host(client: tuple[str, int] | None) -> str:
+    return escape_text(client[0]) if client else "-"
+
+
+def _ascii(raw: bytes) -> str:
+    """A path or query whose bytes beyond ASCII are percent-encoded; controls are left to the JSON encoder."""
+    text = str(raw, "latin-1")
+    return text if text.isascii() else "".join(c if c.isascii() else f"%{ord(c):02X}" for c in text)
+
+
+def _decoded(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", "backslashreplace")
+
+
+def _quoted(raw: bytes | None) -> str:
+    return "null" if raw is None else quote(raw.decode("utf-8", "backslashreplace"))
+
+
+def _shown(raw: bytes | None) -> str:
+    return "-" if raw is None else escape(raw)
+
+
+def _user(authorization: bytes | None) -> str:
+    """The user name of Basic authentication (RFC 7617), or ``-``."""
+    kind, _, credentials = (authorization or b"").partition(b" ")
+    if kind.lower() != b"basic":
+        return "-"
+    try:
+        return escape(base64.b64decode(credentials.strip()).partition(b":")[0]) or "-"
+    except binascii.Error:
+        return "-"
+
+
+def _utc(second: int) -> str:
+    """RFC 3339 up to the point before the milliseconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+
+
+def _common_log_time(second: int) -> str:
+    """``[22/Nov/2026:11:57:01 +0000]``; the names of months do not follow the locale."""
+    moment = time.localtime(second)
+    return time.strftime(f"[%d/{_MONTHS[moment.tm_mon - 1]}/%Y:%H:%M:%S %z]", moment)
+
+
+_NAMES: dict[str, object] = {
+    "safe": SAFE,
+    "phrases": _PHRASES,
+    "schemes": _Remembering(escape_text),
+    "verbs": _Remembering(escape_text),
+    "quoted_verbs": _Remembering(lambda method: quote(method)[1:-1]),
+    "versions": _Remembering(escape_text),
+    "hosts": _Remembering(_host),
+    "peers": _Remembering(_peer),
+    "quoted_peers": _Remembering(lambda client: quote(_peer(client))),
+    "ascii_text": _ascii,
+    "common_log_time": _common_log_time,
+    "escape": escape,
+    "escape_text": escape_text,
+    "getpid": getpid,
+    "quote": quote,
+    "quoted": _quoted,
+    "shown": _shown,
+    "user": _user,
+    "utc": _utc,
+}
