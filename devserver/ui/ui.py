@@ -70,8 +70,8 @@ class UI:
     :param narrator: what to say.
     :param stream: where to.
     :param environ: says which colours the terminal knows and which values are secret.
-    :param prepare: import what the first line needs as soon as there are events to come. Worth it in a supervisor, which
-        has nothing to do while its child starts; a process that loads the app itself would only be slowed down.
+    :param prepare: import what the first line needs as soon as there are events to come. Worth it in a supervisor,
+        which has nothing to do while its child starts; a process that loads the app itself would be slowed down.
     """
 
     def __init__(
