@@ -55,7 +55,7 @@ class Listener:
 
     :ivar socket: bound; :meth:`listen` makes it listen.
     :ivar url: where it is reached, such as ``http://127.0.0.1:8000`` or ``unix:/run/app.sock``.
-    :ivar owned: whether we made it. A Unix socket's file is removed only by the process that made it.
+    :ivar owned: whether it was made here, and not by whoever started us.
     """
 
     socket: socket.socket
@@ -71,7 +71,7 @@ class Listener:
 
         :raises BindError: somebody else came to listen there after this socket was bound.
         """
-        if self.owned and self.socket.family != getattr(socket, "AF_UNIX", None):
+        if self.socket.family in {socket.AF_INET, socket.AF_INET6}:
             _set_reuse(self.socket, True)
         try:
             self.socket.listen(backlog)

@@ -204,9 +204,7 @@ class Server:
                 self.target = find_target(self.config, Path.cwd())
             else:
                 self.target = Target(app=given, factory=self.config.factory)
-        if self._app is not None:
-            return self._app
-        app = load_app(self.target)
+        app = self._app if self._app is not None else load_app(self.target, interface=self.config.interface)
         if self.target.app is None:
             # What the import made lives as long as the process: taken out of the collector's sight, full collections
             # no longer walk it while requests wait. Not for an app object, whose process belongs to somebody else.

@@ -11,7 +11,7 @@ import collections
 import contextlib
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -72,3 +72,21 @@ class SignalQueue:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._pending.append(number)
+
+
+@contextlib.contextmanager
+def interrupting(signals: Iterable[int] = STOP_SIGNALS) -> Generator[None, None, None]:
+    """Makes each of the signals raise KeyboardInterrupt while it is entered, also in the middle of an import.
+
+    Main thread only. For the time in which nothing else is there to stop.
+    """
+    previous = {number: signal.signal(number, _interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)

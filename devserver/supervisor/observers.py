@@ -1,0 +1,47 @@
+"""The observers of one process that serves, made and closed together."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from devserver.config.logging_config import LOGGING_CONFIG
+from devserver.observe import logging, writer
+from devserver.observe.access_log import AccessLog
+
+if TYPE_CHECKING:
+    from devserver.config.settings import Config
+    from devserver.events import Emitter
+
+CLOSE_S = 1.0
+"""How long the last lines may take to be written: a reader that has stopped must not hold the process."""
+
+
+class Observers:
+    """Sets up logging and listens to ``emitter``; leave it, or :meth:`close` it, when the server has stopped.
+
+    :param config: the settings of logging and of the access log.
+    :param with_ui: a UI tells what happens to the server; only requests become log lines then, unless the person
+        asked for logs of a form of their own.
+    :raises ConfigError: the log config, the access log's file or its format is not usable.
+    """
+
+    def __init__(self, config: Config, emitter: Emitter, *, with_ui: bool) -> None:
+        logging.configure(config)
+        self._access_log = AccessLog(config)
+        self._access_log.attach(emitter)
+        own_form = config.log_format != "text" or config.log_config not in (None, LOGGING_CONFIG)
+        logging.LogObserver(config).attach(emitter, told_elsewhere=with_ui and not own_form)
+
+    def __enter__(self) -> Observers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Writes the last lines."""
+        self._access_log.close(CLOSE_S)
+        writer.flush(CLOSE_S)

@@ -1,0 +1,102 @@
+"""No supervision: this process serves the app itself, as a command does.
+
+A command differs from a program that embeds a server in how it ends: signals that stop it are not raised again, since
+its exit code says what there is to say; a second signal ends it even when the event loop is blocked; and threads that
+still run do not hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from devserver.errors import EXIT_INTERNAL, EXIT_OK
+from devserver.observe import writer
+from devserver.server import listeners as listening
+from devserver.server import loop as loops
+from devserver.server.server import Server
+from devserver.supervisor.observers import Observers
+from devserver.supervisor.signals import interrupting
+
+if TYPE_CHECKING:
+    from devserver.config.settings import Config
+    from devserver.config.target import Target
+    from devserver.events import Emitter
+    from devserver.server.listeners import Listener
+
+FORCE_S = 1.0
+"""How long the loop may take to obey a second signal before the process is ended under it."""
+
+THREADS_S = 1.0
+"""How long the threads of a stopped server may take to end."""
+
+FLUSH_S = 0.5
+
+
+def run_single(config: Config, target: Target, listeners: Sequence[Listener], emitter: Emitter) -> int:
+    """Serves ``target`` until a signal, the app or a limit ends it; call it in the main thread.
+
+    :param listeners: bound; closed when it returns.
+    :returns: the exit code. Call :func:`end_threads` with it before leaving the interpreter.
+    :raises DevserverError: the app does not load or start.
+    """
+    server = _CommandServer(config, target=target, listeners=listeners, emitter=emitter, debug=True)
+    try:
+        with Observers(config, emitter, with_ui=True), interrupting():
+            server.prepare()
+            loops.run(server.serve(), config.loop, wait_for_threads=False)
+    except KeyboardInterrupt:
+        return EXIT_OK
+    except SystemExit as exc:
+        # The app's own wish.
+        return _exit_code(exc.code)
+    finally:
+        listening.close(listeners)
+    return EXIT_OK
+
+
+def end_threads(code: int) -> None:
+    """Returns when no thread but the main one holds the interpreter; if one does, flushes logs and ends the process.
+
+    A call in a thread cannot be cancelled: without this a ``time.sleep(20)`` in an endpoint would delay the end of a
+    server that has stopped by as much, because the interpreter waits for its threads.
+
+    :param code: the exit code to end with.
+    """
+    main = threading.main_thread()
+    for thread in threading.enumerate():
+        if thread is not main and not thread.daemon:
+            thread.join(THREADS_S)
+            if thread.is_alive():
+                _end_process(code)
+
+
+class _CommandServer(Server):
+    def raise_captured_signals(self) -> None:
+        """The exit code is 0: it was asked to stop, and has."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            # The loop may be the thing that hangs. A daemon, so that it holds nothing when it does not.
+            timer = threading.Timer(FORCE_S, self._end)
+            timer.daemon = True
+            timer.start()
+
+    def _end(self) -> None:
+        listening.close(self._listeners or ())
+        _end_process(EXIT_OK)
+
+
+def _end_process(code: int) -> None:
+    writer.flush(FLUSH_S)
+    os._exit(code)
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return EXIT_OK
+    return code if isinstance(code, int) else EXIT_INTERNAL
