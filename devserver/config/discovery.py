@@ -8,8 +8,6 @@ code. Knows the order in which places are tried; the forms of one text are in ``
 from __future__ import annotations
 
 import os
-import sys
-import sysconfig
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +21,7 @@ from devserver.config.project import (
     read_pyproject,
     workspace_members,
 )
-from devserver.config.target import Target, find_module_file
+from devserver.config.target import Target
 from devserver.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
@@ -149,21 +147,7 @@ def _declared(directory: Path) -> tuple[str, str] | None:
 
 
 def _parse(config: Config, text: str, directory: Path) -> Target:
-    target = Target.parse(text, directory=directory, app_dir=config.app_dir or None, factory=config.factory)
-    script_dir = "" if config.app_dir or "/" in text or ".py" in text else _script_dir()
-    path = find_module_file(target.module, [script_dir]) if script_dir else None
-    # A program that calls run("main:app") means the module beside it, wherever it was started from.
-    return target if path is None else replace(target, path=path, search_path=script_dir)
-
-
-def _script_dir() -> str:
-    """Folder of the program that is running, when it is a script and not a command of the environment."""
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    if not file or getattr(main, "__spec__", None) is not None:
-        return ""
-    folder = os.path.dirname(os.path.abspath(file))
-    return folder if folder in sys.path and folder != sysconfig.get_path("scripts") else ""
+    return Target.parse(text, directory=directory, app_dir=config.app_dir or None, factory=config.factory)
 
 
 def _complete(target: Target, found: str, factory: bool) -> Target:

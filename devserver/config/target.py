@@ -177,11 +177,8 @@ def _locate_module(text: str, module: str, directory: Path, app_dir: str | None)
     if not all(module.split(".")) or any(character.isspace() for character in module):
         raise ConfigError(f'"{text}" does not name an app: "{module}" is not a module.', hint=_FORMS)
     base = Path(os.path.abspath(directory / (app_dir or "")))
-    path = find_module_file(module, [str(base)])
-    if path is not None or app_dir:
-        return module, base, path
-    path = find_module_file(module, sys.path)
-    if path is None:
+    path = find_module_file(module, [str(base), *sys.path])
+    if path is None and not app_dir:
         # The src layout, not installed: nothing else in the environment answers to that name.
         path = find_module_file(module, [str(base / "src")])
         if path is not None:
