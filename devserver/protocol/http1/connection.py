@@ -1,0 +1,764 @@
+"""One HTTP/1.1 connection: bytes in, one exchange at a time (RFC 9112).
+
+Strategy. The connection finds the end of each head itself and hands llhttp one whole head, after the raw request line and
+the sizes have been checked. The body of a message with Content-Length is the next so many bytes and needs no parser;
+a chunked body goes through llhttp up to the end that :class:`ChunkScanner` finds. Bytes behind a message stay raw
+until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered in
+order by themselves, and a connection between requests is described by its unparsed bytes.
+
+It starts no app: it lists itself with the state, whose flush calls :meth:`Http1Connection.proceed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from devserver.events import RequestFinished, RequestRefused
+from devserver.protocol.http1 import limits
+from devserver.protocol.http1.chunked import ChunkedBody
+from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, Exchange
+from devserver.protocol.http1.refusal import Refusal
+from devserver.protocol.http1.response import error_response
+from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line
+from devserver.protocol.state import RETRY_AFTER_S
+
+if TYPE_CHECKING:
+    from devserver.protocol.proxy import ProxyHeader
+    from devserver.protocol.state import ServerState
+
+# What the next bytes from the peer are.
+HEAD, BODY, BUSY, LINGERING, CLOSED = range(5)
+
+_END_OF_HEAD = b"\r\n\r\n"
+_NAME_LENGTH_MAX = 64
+
+# Names whose values change how the message is read. They are collected apart, so that others cost one dict look-up.
+_FRAMING_FIELDS = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_ordinary_names: dict[bytes, bytes] = {}
+"""Field names as they were received → lower-cased, of ordinary fields that have been seen."""
+_NAMES_MAX = 1024
+
+
+class Http1Connection(asyncio.Protocol):
+    """An :class:`asyncio.Protocol` for one accepted socket.
+
+    :param state: what the connections of this server share.
+    :param proxied: what a PROXY header said that the listener has read from the socket, or None.
+    """
+
+    __slots__ = (
+        "_body_left",
+        "_body_window_bytes",
+        "_body_window_end",
+        "_chunks",
+        "_client",
+        "_drain_waiter",
+        "_eof",
+        "_fields",
+        "_headers",
+        "_mode",
+        "_parser",
+        "_position",
+        "_proxied",
+        "_raw",
+        "_reading_paused",
+        "_scanned",
+        "_scheme",
+        "_server",
+        "_trusted",
+        "_unsent_bytes",
+        "deadline",
+        "exchange",
+        "logs_requests",
+        "lost",
+        "state",
+        "transport",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, state: ServerState, proxied: ProxyHeader | None = None) -> None:
+        self.state = state
+        self._proxied = proxied
+        self.exchange: Exchange | None = None
+        """The running exchange, or the one that is about to start."""
+        self.lost = False
+        self.write_paused = False
+        self.deadline = 0.0
+        self.logs_requests = state.emitter.wants(RequestFinished)
+
+        self._mode = HEAD
+        self._raw = b""
+        """Bytes that have been received and not been looked at, from ``_position`` on."""
+        self._position = 0
+        self._parser: Any = None
+        self._chunks: ChunkedBody | None = None
+        """The decoder of the chunked body that is being read."""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._body_left = 0
+        """Bytes of a Content-Length body that have not arrived."""
+        self._body_window_end = 0.0
+        self._body_window_bytes = 0
+        self._reading_paused = False
+        self._eof = False
+        """The peer has ended its side."""
+        self._scanned = 0
+        """How much of the raw bytes holds no end of a head; 0 at the start of a head."""
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._unsent_bytes = 0
+        """What was unsent when the peer's reading was looked at last; 0 when it is not watched."""
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket has been accepted, and its TLS handshake is over."""
+        state = self.state
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        name = transport.get_extra_info("sockname")
+        self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        if isinstance(name, tuple):
+            self._server: tuple[str, int | None] | None = (name[0], name[1])
+        else:
+            self._server = (name, None) if isinstance(name, str) and name else None
+        self._scheme = "https" if transport.get_extra_info("sslcontext") is not None else "http"
+        if self._proxied is not None and self._proxied.source is not None:
+            self._client = self._proxied.source
+            self._server = self._proxied.destination or self._server
+        self._trusted = state.trusted_peers is not None and self._client in state.trusted_peers
+        limit = state.config.limit_connections
+        if limit is not None and len(state.connections) >= limit:
+            self._turn_away()
+            return
+        state.connections.add(self)
+        timeout_s = state.limits.timeout_request_head
+        if timeout_s:
+            self.deadline = state.loop.time() + timeout_s
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        mode = self._mode
+        if mode == HEAD and not self._raw and data.find(_END_OF_HEAD) == len(data) - 4 and not data.startswith(b"\r"):
+            # The common read: one whole head and nothing else.
+            try:
+                self._begin(data)
+            except Refusal as refusal:
+                self._refuse(refusal)
+            else:
+                self.state.schedule(self)
+            return
+        if mode >= LINGERING:
+            return
+        self._raw = self._raw[self._position :] + data if self._raw else data
+        self._position = 0
+        if mode == HEAD:
+            self._read_head()
+        elif mode == BODY:
+            self._body_window_bytes += len(data)
+            self._read_body()
+        elif len(self._raw) > limits.READ_HIGH_WATER:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The peer has shut down its writing side; ours stays open for what it still reads (RFC 9112 §9.6)."""
+        self._eof = True
+        exchange = self.exchange
+        if exchange is None:
+            return self._mode == HEAD and bool(self._raw) and not self._scanned
+        exchange.disconnect(lost=False)
+        if self._mode == BODY:
+            exchange.keep_alive = False
+            self._rest()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The socket is closed."""
+        self.lost = True
+        self._mode = CLOSED
+        self.deadline = 0.0
+        self._raw = b""
+        self._parser = None
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.disconnect(lost=True)
+            if self.logs_requests and exchange.stage != COMPLETE:
+                exchange.report(complete=False)
+        self.state.forget(self)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        self.write_paused = True
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer is below its low-water mark."""
+        self.write_paused = False
+        self._unsent_bytes = 0
+        if self._mode == BODY:
+            self._open_body_window()
+        elif self._mode == BUSY:
+            self.deadline = 0.0
+        elif self._mode == HEAD:
+            self._await_next()
+        if self._mode < LINGERING:
+            self.state.schedule(self)
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
+
+    async def drained(self) -> None:
+        """Returns when writing is no longer paused, or the connection is lost."""
+        if self._drain_waiter is None or self._drain_waiter.done():
+            self._drain_waiter = self.state.loop.create_future()
+        await self._drain_waiter
+
+    # Called by the server
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is running and no byte of a next one has arrived."""
+        return self.exchange is None and self._mode == HEAD and not self._raw
+
+    def shutdown(self) -> None:
+        """Takes no further request after those whose bytes have arrived; closes at once when idle."""
+        if self.exchange is not None:
+            if self.exchange.stage == AWAITING_START:
+                self.exchange.keep_alive = False
+        elif self.idle:
+            self._close()
+        elif self._mode == HEAD:
+            self.deadline = self.state.loop.time() + limits.PARTIAL_HEAD_GRACE_S
+
+    def abort(self) -> None:
+        """Drops the connection with whatever it has not sent."""
+        self.transport.abort()
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed: the peer has neither sent nor read what was awaited."""
+        unsent = self.transport.get_write_buffer_size()
+        if self._mode == CLOSED or unsent:
+            self._expire_writing(now, unsent)
+        elif self._mode == HEAD:
+            if self._raw:
+                self._refuse(Refusal(408, "The request head did not arrive in time."))
+            else:
+                self._close()
+        elif self._mode == BODY:
+            self._expire_body(now)
+        else:
+            self.transport.abort()
+
+    def proceed(self) -> None:
+        """Starts the exchange that waits, or the next one whose head has arrived already."""
+        if self.write_paused:
+            return  # A client that does not read its responses gets no further ones; resume_writing lists it again.
+        if self.exchange is None:
+            if self._mode != HEAD or not self._raw:
+                return
+            self._read_head(started=True)
+        exchange = self.exchange
+        if exchange is None or exchange.started:
+            return
+        admitted = self.state.admit(self)
+        if admitted:
+            exchange.start()
+            if exchange.head is not None:
+                exchange.release_head()
+        elif admitted is False:
+            self._refuse(Refusal(503, "The server is at its limit of concurrent requests; try again soon."))
+
+    # Called by the exchange
+
+    def resume_body(self) -> None:
+        """The app has taken the waiting part of the body."""
+        if self._mode == BODY and self._reading_paused:
+            self._resume_reading()
+            self._open_body_window()
+
+    def response_complete(self, exchange: Exchange) -> None:
+        """The last byte of the response is with the transport."""
+        if not exchange.keep_alive or self.state.stopping:
+            self._finish(exchange)
+            return
+        if self._mode == BUSY:
+            self._next_request()
+            return
+        if self._mode == BODY:
+            if self._body_left > limits.UNREAD_BODY_MAX or (
+                self._chunks is not None and exchange.body_bytes_received > limits.UNREAD_BODY_MAX
+            ):
+                self._finish(exchange)
+                return
+            # The rest is read and thrown away; then the next request's turn comes.
+            if self._reading_paused:
+                self._resume_reading()
+            self._open_body_window()
+
+    def abandon(self, exchange: Exchange) -> None:
+        """The response cannot be completed: the connection is cut, so that the peer can tell (RFC 9112 §8)."""
+        if self.logs_requests and not self.lost:
+            exchange.report(complete=False)
+        self.lost = True
+        self.exchange = None
+        self._mode = CLOSED
+        self.transport.abort()
+
+    # Heads
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser has read one field of the head."""
+        lowered = _ordinary_names.get(name)
+        if lowered is None:
+            lowered = name.lower()
+            if lowered in _FRAMING_FIELDS:
+                self._fields.append((lowered, value))
+            elif b"_" in lowered:
+                # CGI and WSGI map "-" and "_" to one name; such a field could pass for one that a proxy checks.
+                return
+            elif len(name) <= _NAME_LENGTH_MAX:
+                if len(_ordinary_names) >= _NAMES_MAX:
+                    _ordinary_names.clear()
+                _ordinary_names[name] = lowered
+        self._headers.append((lowered, value))
+
+    def _read_head(self, *, started: bool = False) -> None:
+        """Takes the next head from the raw bytes, when it is whole.
+
+        :param started: called from the flush, which starts the exchange itself.
+        """
+        raw, start = self._raw, self._position
+        try:
+            if raw.startswith(b"\r\n", start):
+                # One empty line before the request line is ignored (RFC 9112 §2.2); a second one is refused below.
+                start += 2
+            end = raw.find(_END_OF_HEAD, max(start, self._scanned))
+            if end < 0:
+                self._await_head(raw, start)
+                return
+            self._scanned = 0
+            end += 4
+            head = raw if end - start == len(raw) else raw[start:end]
+            if end == len(raw):
+                self._raw = b""
+                self._position = 0
+            else:
+                self._position = end
+            self._begin(head)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if not started and self.exchange is not None:
+            self.state.schedule(self)
+
+    def _await_head(self, raw: bytes, start: int) -> None:
+        """Keeps the part of a head that has arrived, unless it cannot become one."""
+        self._check_sizes(raw, start, len(raw))
+        line = raw[start : raw.find(b"\n", start) + 1]
+        if line and not line.endswith(b"\r\n"):
+            raise Refusal(400, "The lines of a request head must end with CRLF.")
+        if b"\n\n" in raw or (raw[start:] and not 0x20 < raw[start] < 0x7F and raw[start] != 0x0D):
+            raise Refusal(400, "The request is not HTTP/1.1.")
+        if self._eof:
+            self._close()
+            return
+        if self._reading_paused:
+            self._resume_reading()
+        timeout_s = self.state.limits.timeout_request_head
+        if timeout_s and not self._scanned:
+            self.deadline = self.state.loop.time() + timeout_s
+        self._scanned = max(len(raw) - 3, 1)
+        if start:
+            self._raw, self._position, self._scanned = raw[start:], 0, max(len(raw) - start - 3, 1)
+
+    def _check_sizes(self, raw: bytes, start: int, end: int) -> None:
+        bounds = self.state.limits
+        if end - start <= bounds.request_line:
+            return
+        first = raw.find(b"\r\n", start, start + bounds.request_line + 2)
+        if first < 0:
+            raise Refusal(414, f"The request line is longer than {bounds.request_line} bytes.")
+        if end - start > bounds.request_head:
+            raise Refusal(431, f"The request head is larger than {bounds.request_head} bytes.")
+
+    def _begin(self, head: bytes) -> None:
+        """Judges a whole head and makes its exchange.
+
+        :raises Refusal: the head breaks a rule or a limit.
+        """
+        size = len(head)
+        bounds = self.state.limits
+        if size > bounds.request_line:
+            self._check_sizes(head, 0, size)
+        line = parse_request_line(head[: head.find(b"\r\n")])
+        self._headers = headers = []
+        self._fields = fields = []
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = self.state.parser_factory(self)
+        try:
+            parser.feed_data(head)
+        except self.state.parser_upgrade:
+            # No Upgrade is taken: what follows is this request's body (RFC 9110 §7.8).
+            self._parser = None
+        except self.state.parser_error as exc:
+            self._parser = None
+            _check_transfer_codings(line, fields)
+            raise Refusal(400, f"The request head is malformed: {exc}.") from None
+        if len(headers) > bounds.request_fields:
+            raise Refusal(431, f"The request has more than {bounds.request_fields} header fields.")
+        if size > bounds.request_field_size and any(
+            len(name) + len(value) > bounds.request_field_size for name, value in headers
+        ):
+            raise Refusal(431, f"A header field is larger than {bounds.request_field_size} bytes.")
+        if len(fields) == 1 and fields[0][0] == b"host" and line.http_version == "1.1" and line.authority is None:
+            # The common request without a body: nothing else can change how it is read.
+            check_host(fields[0][1])
+            self._make_exchange(line, headers, True, True, False)
+            return
+        self._frame(line, headers, fields)
+
+    def _frame(
+        self,
+        line: RequestLine,
+        headers: list[tuple[bytes, bytes]],
+        fields: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Reads the fields that decide where the body ends and whether the connection stays open (RFC 9112 §6, §9.3)."""
+        is_1_1 = line.http_version == "1.1"
+        _check_transfer_codings(line, fields)
+        length: int | None = None
+        chunked = False
+        options: set[bytes] = set()
+        expects_continue = False
+        hosts = content_types = 0
+        for name, value in fields:
+            if name == b"host":
+                hosts += 1
+                check_host(value)
+            elif name == b"content-length":
+                if length is not None or not value.isdigit() or len(value) > 19:
+                    raise Refusal(400, "The Content-Length is malformed.")
+                length = int(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+            elif name == b"connection":
+                options.update(option.strip() for option in value.lower().split(b","))
+            elif name == b"content-type":
+                content_types += 1
+            elif name == b"expect":
+                if value.lower() != b"100-continue":
+                    raise Refusal(417, "The only expectation met here is 100-continue.")
+                expects_continue = is_1_1
+        if hosts > 1 or (not hosts and is_1_1):
+            raise Refusal(400, "A request must have exactly one Host field.")
+        if content_types > 1:
+            raise Refusal(400, "The request has several Content-Type fields.")
+        if chunked and length is not None:
+            raise Refusal(400, "The request has both Content-Length and Transfer-Encoding.")
+        limit = self.state.limits.request_body
+        if limit is not None and length is not None and length > limit:
+            raise Refusal(413, f"The request body is larger than {limit} bytes.")
+        if line.authority is not None:
+            headers[:] = [(b"host", line.authority), *(field for field in headers if field[0] != b"host")]
+
+        keep_alive = b"close" not in options and (is_1_1 or b"keep-alive" in options)
+        body_complete = not chunked and not length
+        exchange = self._make_exchange(
+            line, headers, keep_alive, body_complete, expects_continue and not body_complete
+        )
+        if body_complete:
+            return
+        # The parser of the head is left in the middle of a message; the next head gets a fresh one.
+        self._parser = None
+        if chunked:
+            self._chunks = ChunkedBody(exchange.body_arrived, self.state.parser_factory)
+        else:
+            self._body_left = length or 0
+        self._mode = BODY
+        if self._raw:
+            self._take_body(exchange)
+        elif self._reading_paused:
+            self._resume_reading()
+        if self._mode == BODY and not self._reading_paused:
+            self._open_body_window()
+
+    def _make_exchange(
+        self,
+        line: RequestLine,
+        headers: list[tuple[bytes, bytes]],
+        keep_alive: bool,
+        body_complete: bool,
+        expects_continue: bool,
+    ) -> Exchange:
+        """The exchange of this head, with its scope (ASGI HTTP spec, "HTTP Connection Scope")."""
+        state = self.state
+        client, scheme = self._client, self._scheme
+        root_path, root_path_raw = state.root_path, state.root_path_raw
+        if self._trusted and state.forwarded is not None:
+            client, scheme, host, prefix = state.forwarded.apply(headers, client, scheme)
+            if host is not None:
+                headers[:] = [(b"host", host), *(field for field in headers if field[0] != b"host")]
+            if prefix:
+                root_path = prefix + root_path
+                root_path_raw = root_path.encode("ascii", "surrogateescape")
+        path, raw_path = line.path, line.raw_path
+        if root_path:
+            path, raw_path = root_path + path, root_path_raw + raw_path
+        extensions: dict[str, dict[str, object]] = {
+            "http.response.pathsend": {},
+            "http.response.early_hint": {},
+            "http.response.trailers": {},
+        }
+        if state.debug:
+            extensions["http.response.debug"] = {}
+        self._mode = BUSY
+        self.deadline = 0.0
+        if self.write_paused:
+            self._watch_writing()
+        self.exchange = exchange = Exchange(
+            self,
+            {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.5"},
+                "http_version": line.http_version,
+                "server": self._server,
+                "client": client,
+                "scheme": scheme,
+                "method": line.method,
+                "root_path": root_path,
+                "path": path,
+                "raw_path": raw_path,
+                "query_string": line.query,
+                "headers": headers,
+                "state": state.lifespan_state.copy(),
+                "extensions": extensions,
+            },
+            line,
+            keep_alive,
+            body_complete,
+            expects_continue,
+        )
+        return exchange
+
+    # Bodies
+
+    def _read_body(self) -> None:
+        """Takes body bytes that came after the head; a refusal ends the connection."""
+        exchange = self.exchange
+        if exchange is None:
+            raise AssertionError("a body belongs to an exchange")
+        try:
+            self._take_body(exchange)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _take_body(self, exchange: Exchange) -> None:
+        """Hands the body bytes at hand to the exchange; what lies behind the end of the message stays raw.
+
+        :raises Refusal: the chunks are malformed, or the body is over the limit.
+        """
+        raw, start = self._raw, self._position
+        if self._chunks is None:
+            size = len(raw) - start
+            if size <= self._body_left:
+                data = raw[start:] if start else raw
+                self._raw, self._position = b"", 0
+            else:
+                data = raw[start : start + self._body_left]
+                self._position = start + self._body_left
+            self._body_left -= len(data)
+            ended = not self._body_left
+            exchange.body_arrived(data)
+        else:
+            try:
+                end = self._chunks.feed(raw, start)
+            except self.state.parser_error as exc:
+                raise Refusal(400, f"The chunked body is malformed: {exc}.") from None
+            ended = self._chunks.complete
+            if end == len(raw):
+                self._raw, self._position = b"", 0
+            else:
+                self._position = end
+            limit = self.state.limits.request_body
+            if limit is not None and exchange.body_bytes_received > limit:
+                raise Refusal(413, f"The request body is larger than {limit} bytes.")
+        if ended:
+            self._end_body(exchange)
+        elif exchange.stage == COMPLETE:
+            if exchange.body_bytes_received > limits.UNREAD_BODY_MAX and self._chunks is not None:
+                self._finish(exchange)
+        elif exchange.body_bytes_waiting > limits.READ_HIGH_WATER:
+            self._pause_reading()
+            self._rest()
+        elif self._reading_paused:
+            self._resume_reading()
+
+    def _end_body(self, exchange: Exchange) -> None:
+        self._mode = BUSY
+        self._chunks = None
+        self._rest()
+        self._resume_if_short()
+        exchange.body_ended()
+        if exchange.stage == COMPLETE:
+            self._next_request()
+
+    def _open_body_window(self) -> None:
+        """Starts to await the body: something within the timeout, and an average above the least rate."""
+        timeout_s = self.state.limits.timeout_request_body
+        if timeout_s:
+            self._body_window_bytes = 0
+            self.deadline = self._body_window_end = self.state.loop.time() + timeout_s
+
+    def _expire_body(self, now: float) -> None:
+        timeout_s = self.state.limits.timeout_request_body
+        if self._body_window_bytes < limits.BODY_RATE_MIN * timeout_s:
+            self._refuse(Refusal(408, "The request body did not arrive in time."))
+        else:
+            self._body_window_bytes = 0
+            self.deadline = now + timeout_s
+
+    # Between requests, and the end
+
+    def _next_request(self) -> None:
+        """The response is complete and its request has been read to the end: the next one's turn."""
+        self.exchange = None
+        self._mode = HEAD
+        if self._raw:
+            self._resume_if_short()
+            self.state.schedule(self)
+        elif self._eof:
+            self._close()
+        else:
+            self._await_next()
+
+    def _await_next(self) -> None:
+        """Nothing of the next request has arrived: the connection may idle for a while."""
+        timeout_s = self.state.limits.timeout_keep_alive
+        self.deadline = self.state.loop.time() + timeout_s if timeout_s else 0.0
+
+    def _finish(self, exchange: Exchange) -> None:
+        """Closes after the response. Bytes that still come are read first, or they would reset the response away."""
+        unread = (self._mode == BODY or bool(self._raw)) and not self._eof
+        self.exchange = None
+        if unread:
+            self._linger()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Flushes what is buffered and closes."""
+        self._mode = CLOSED
+        self._raw = b""
+        self.transport.close()
+        self._watch_writing()
+
+    def _linger(self) -> None:
+        """Ends our side and throws away what the peer still sends, for a while (RFC 9112 §9.6)."""
+        self._mode = LINGERING
+        self._raw = b""
+        self._parser = None
+        self.exchange = None
+        if self._reading_paused:
+            self._resume_reading()
+        if self.transport.can_write_eof() and not self._eof:
+            self.transport.write_eof()
+            self.deadline = self.state.loop.time() + limits.LINGER_S
+        else:
+            self._close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers with an error unless a response has begun, and serves nothing more on this connection."""
+        state = self.state
+        if state.emitter.wants(RequestRefused):
+            state.emitter.emit(RequestRefused(self._peer_name(), refusal.status, refusal.reason))
+        exchange = self.exchange
+        if exchange is not None and exchange.started:
+            exchange.disconnect(lost=True)
+            if exchange.stage != AWAITING_START:
+                self.abandon(exchange)
+                return
+        self.exchange = None
+        retry_after_s = RETRY_AFTER_S if refusal.status == 503 else 0
+        self.transport.write(
+            error_response(refusal.status, refusal.reason, state.default_headers, retry_after_s=retry_after_s)
+        )
+        self.lost = True
+        self._linger()
+
+    def _turn_away(self) -> None:
+        """Answers a connection over the limit without reading from it."""
+        self.lost = True
+        reason = "The server has reached its limit of connections."
+        self.transport.write(error_response(503, reason, self.state.default_headers, retry_after_s=RETRY_AFTER_S))
+        self._close()
+
+    def _peer_name(self) -> str:
+        return f"{self._client[0]}:{self._client[1]}" if self._client else "unix"
+
+    def _rest(self) -> None:
+        """Awaits nothing from the peer, unless it still has to read what was written before."""
+        self.deadline = 0.0
+        if self.write_paused:
+            self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        """Awaits progress of the peer's reading."""
+        timeout_s = self.state.limits.timeout_write
+        if timeout_s:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self.deadline = self.state.loop.time() + timeout_s
+
+    def _expire_writing(self, now: float, unsent: int) -> None:
+        """Cuts a peer that has read nothing since the last look; the first look only remembers how much was unsent."""
+        if unsent and (not self._unsent_bytes or unsent < self._unsent_bytes):
+            self._unsent_bytes = unsent
+            self.deadline = now + self.state.limits.timeout_write
+        else:
+            self.transport.abort()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._mode != CLOSED:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._reading_paused = False
+        if self._mode != CLOSED and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _resume_if_short(self) -> None:
+        """Reads on when few enough pipelined bytes wait."""
+        if self._reading_paused and len(self._raw) - self._position <= limits.READ_HIGH_WATER:
+            self._resume_reading()
+
+
+def _check_transfer_codings(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> None:
+    """Allows one ``Transfer-Encoding: chunked`` on HTTP/1.1 and nothing else (RFC 9112 §6.1).
+
+    :raises Refusal: 501 for a coding that is not spoken here, 400 for a malformed or misplaced field.
+    """
+    values = [value for name, value in fields if name == b"transfer-encoding"]
+    if not values:
+        return
+    if line.http_version == "1.0":
+        raise Refusal(400, "HTTP/1.0 has no Transfer-Encoding.")
+    if len(values) == 1 and values[0].lower() == b"chunked":
+        return
+    codings = [coding.strip() for value in values for coding in value.split(b",")]
+    if not all(codings) or codings.count(b"chunked") > 1:
+        raise Refusal(400, "The Transfer-Encoding is malformed.")
+    raise Refusal(501, "The only transfer coding read here is chunked.")

@@ -1,0 +1,574 @@
+"""One request and its response: the ``receive`` and ``send`` that the app is called with (ASGI HTTP spec 2.5).
+
+An exchange knows the connection it stands on only through a few attributes: the transport to write to, whether writing
+is paused, and whom to tell when the response is complete. It does not parse, and it does not know which request
+comes next.
+
+Neither ``send`` nor ``receive`` suspends when it need not: the response goes to the transport at once (head and first
+body chunk in one write) and waits only above the transport's high-water mark; a body that has arrived is handed over
+without a future. A response that never suspends by itself yields to the loop once in a while, or one fast reader of an
+endless stream would starve every other client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import types
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from devserver.app.failure import fold
+from devserver.errors import AppContractError, ClientDisconnected
+from devserver.events import AppRaised, RequestFinished
+from devserver.protocol.http1 import limits
+from devserver.protocol.http1.response import (
+    BODILESS,
+    CONTINUE,
+    HAS_CLOSE,
+    HAS_DATE,
+    HAS_SERVER,
+    encode_early_hints,
+    encode_headers,
+    encode_trailers,
+    status_line,
+)
+
+if TYPE_CHECKING:
+    from devserver.app.types import Message, Scope
+    from devserver.protocol.http1.connection import Http1Connection
+    from devserver.protocol.http1.target import RequestLine
+
+# How far the response is.
+AWAITING_START, AWAITING_BODY, STREAMING, AWAITING_TRAILERS, COMPLETE = range(5)
+
+# How the end of the body is marked (RFC 9112 §6).
+UNDECIDED, NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(5)
+
+_FILE_CHUNK_BYTES = 262144
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+@types.coroutine
+def _yield_once() -> Generator[None]:
+    """Gives the loop one turn."""
+    yield
+
+
+class Exchange:
+    """Made by the connection when a head is complete; started by the flush of that loop turn."""
+
+    __slots__ = (
+        "_body",
+        "_body_taken",
+        "_bytes_sent",
+        "_bytes_since_yield",
+        "_close",
+        "_deliveries",
+        "_framing",
+        "_length_left",
+        "_lost_at",
+        "_received_at",
+        "_response_headers",
+        "_sends_since_yield",
+        "_trailers",
+        "_waiter",
+        "body_bytes_received",
+        "body_bytes_waiting",
+        "body_complete",
+        "connection",
+        "disconnected",
+        "expects_continue",
+        "finished",
+        "head",
+        "keep_alive",
+        "line",
+        "scope",
+        "stage",
+        "started",
+        "status",
+        "task",
+    )
+
+    def __init__(
+        self,
+        connection: Http1Connection,
+        scope: Scope,
+        line: RequestLine,
+        keep_alive: bool,
+        body_complete: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.connection = connection
+        self.scope = scope
+        self.line = line
+        self.keep_alive = keep_alive
+        """Whether the connection stays open after this exchange, as far as the request and the server go."""
+        self.task: asyncio.Task[None] | None = None
+        self.started = False
+        self.finished = False
+        """The app has returned or raised."""
+
+        self.body_complete = body_complete
+        """The whole request body has arrived."""
+        self.expects_continue = expects_continue
+        """The client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1)."""
+        self.body_bytes_received = 0
+        self._body: list[bytes] = []
+        self.body_bytes_waiting = 0
+        """Bytes in ``_body`` that the app has not taken yet."""
+        self._body_taken = False
+        """The last part of the body has been delivered; only http.disconnect follows."""
+        self._deliveries = 0
+        """How many body messages the app took since it last suspended in ``receive``."""
+        self.disconnected = False
+        """The client will send nothing more and need not be there: ``receive`` says so."""
+        self._waiter: asyncio.Future[None] | None = None
+        self._lost_at = 0.0
+
+        self.stage = AWAITING_START
+        self.status = 0
+        self.head: bytes | None = None
+        """The encoded head while it waits for the first body chunk."""
+        self._framing = UNDECIDED
+        self._length_left = 0
+        """Body bytes that a Content-Length still promises; -1 when there is none."""
+        self._close = False
+        self._trailers = False
+        self._bytes_sent = 0
+        """Bytes of the response body, without framing."""
+        self._sends_since_yield = 0
+        self._bytes_since_yield = 0
+        self._response_headers: list[tuple[bytes, bytes]] = []
+        self._received_at = time.perf_counter() if connection.logs_requests else 0.0
+
+    # The app's side
+
+    def start(self) -> None:
+        """Runs the app up to its first suspension; it must never raise."""
+        self.started = True
+        state = self.connection.state
+        task = state.start_task(self._run())
+        if not self.finished:
+            self.task = task
+            state.tasks.add(task)
+
+    async def _run(self) -> None:
+        try:
+            result = await self.connection.state.app(self.scope, self.receive, self.send)
+        except BaseException as exc:
+            self._app_raised(exc)
+        else:
+            if self.stage != COMPLETE or result is not None:
+                self._app_returned(result)
+        finally:
+            self.finished = True
+            state = self.connection.state
+            state.release()
+            if self.task is not None:
+                state.tasks.discard(self.task)
+                self.task = None
+
+    async def receive(self) -> Message:
+        """The next part of the request body, or ``http.disconnect`` (ASGI HTTP spec, "Request")."""
+        if self.expects_continue and not self.body_complete and self.stage == AWAITING_START:
+            self.expects_continue = False
+            if not self.connection.lost:
+                self.connection.transport.write(CONTINUE)
+        if self._deliveries >= limits.SENDS_PER_TURN:
+            self._deliveries = 0
+            await _yield_once()
+        while self.stage != COMPLETE:
+            if self.body_complete:
+                if not self._body_taken:
+                    return self._take_body()
+                if self.disconnected:
+                    break
+            elif self.disconnected:
+                break
+            elif self._body:
+                return self._take_body()
+            self._deliveries = 0
+            self._waiter = self.connection.state.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return {"type": "http.disconnect"}
+
+    def _take_body(self) -> Message:
+        body = self._body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        waiting = self.body_bytes_waiting
+        self.body_bytes_waiting = 0
+        if self.body_complete:
+            self._body_taken = True
+            return {"type": "http.request", "body": data, "more_body": False}
+        if waiting > limits.READ_HIGH_WATER:
+            self.connection.resume_body()
+        self._deliveries += 1
+        return {"type": "http.request", "body": data, "more_body": True}
+
+    async def send(self, message: Message) -> None:
+        """Takes one message of the response (ASGI HTTP spec, "Response").
+
+        :raises ClientDisconnected: the client is gone.
+        :raises AppContractError: the message may not come here, or HTTP cannot carry it.
+        """
+        connection = self.connection
+        if connection.lost and self.stage != COMPLETE:
+            raise ClientDisconnected("The client has closed the connection.")
+        kind = message["type"]
+        stage = self.stage
+        if stage == AWAITING_START:
+            if kind == "http.response.start":
+                self._start_response(message)
+                return
+            if kind == "http.response.early_hint":
+                self._early_hint(message)
+                return
+        elif stage == AWAITING_BODY or stage == STREAMING:
+            if kind == "http.response.body":
+                self._send_body(message.get("body", b""), message.get("more_body", False))
+                if connection.write_paused or self._sends_since_yield >= limits.SENDS_PER_TURN:
+                    await self._give_way()
+                return
+            if kind == "http.response.pathsend" and stage == AWAITING_BODY:
+                await self._send_file(message["path"])
+                return
+        elif stage == AWAITING_TRAILERS and kind == "http.response.trailers":
+            self._send_trailers(message)
+            return
+        if kind == "http.response.debug":
+            return
+        raise AppContractError(f"The app sent {kind!r} when {_EXPECTED[stage]} was due.")
+
+    # The response
+
+    def _start_response(self, message: Message) -> None:
+        status = message["status"]
+        first_line = status_line(status)
+        headers = message.get("headers", ())
+        encoded = encode_headers(headers)
+        connection = self.connection
+        flags = encoded.flags
+        state = connection.state
+        if flags & (HAS_DATE | HAS_SERVER):
+            defaults = state.headers_without(date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER))
+        else:
+            defaults = state.default_headers
+        self.head = first_line + defaults + encoded.block
+        self.status = status
+        self._length_left = -1 if encoded.content_length is None else encoded.content_length
+        self._trailers = bool(message.get("trailers", False))
+        if flags & HAS_CLOSE or state.stopping:
+            self.keep_alive = False
+        if connection.logs_requests:
+            self._response_headers = headers if isinstance(headers, list) else list(headers)
+        self.stage = AWAITING_BODY
+        if not state.flushing:
+            state.hold_head(self)
+
+    def release_head(self) -> None:
+        """The turn is over and no body has come: the client gets the head alone."""
+        if self.stage == AWAITING_BODY and self.head is not None and not self.connection.lost:
+            head = self._finish_head(0, more_body=True)
+            self.stage = STREAMING
+            self.connection.transport.write(head)
+
+    def _finish_head(self, size: int, *, more_body: bool) -> bytes:
+        """Chooses the framing, now that it is known whether the first chunk is the last (RFC 9112 §6.3)."""
+        head = self.head
+        if head is None:
+            raise AssertionError("the head is finished once")
+        self.head = None
+        length = self._length_left
+        status = self.status
+        if status in BODILESS:
+            self._framing = NONE
+            if length >= 0 and status == 304:
+                head += b"content-length: %d\r\n" % length
+        elif self.line.method == "HEAD":
+            self._framing = NONE
+            if length >= 0:
+                head += b"content-length: %d\r\n" % length
+            elif not more_body and size:
+                head += b"content-length: %d\r\n" % size
+        elif length >= 0:
+            self._framing = LENGTH
+            head += b"content-length: %d\r\n" % length
+        elif not more_body and not self._trailers:
+            self._framing = LENGTH
+            self._length_left = size
+            head += b"content-length: %d\r\n" % size
+        elif self.line.http_version == "1.1":
+            self._framing = CHUNKED
+            head += b"transfer-encoding: chunked\r\n"
+        else:
+            self._framing = UNTIL_CLOSE
+            self.keep_alive = False
+        if self.expects_continue and not self.body_complete:
+            # The client may or may not send the body now; where the next request starts cannot be known.
+            self.keep_alive = False
+        if not self.keep_alive:
+            return head + b"connection: close\r\n\r\n"
+        if self.line.http_version == "1.0":
+            return head + b"connection: keep-alive\r\n\r\n"
+        return head + b"\r\n"
+
+    def _send_body(self, body: bytes, more_body: bool) -> None:
+        if not isinstance(body, bytes):
+            if not isinstance(body, (bytearray, memoryview)):
+                raise AppContractError(f"A response body must be bytes, not {type(body).__name__}.")
+            body = bytes(body)
+        transport = self.connection.transport
+        if self.head is not None:
+            head = self._finish_head(len(body), more_body=more_body)
+            self.stage = STREAMING
+        else:
+            head = b""
+        size = len(body)
+        framing = self._framing
+        if framing == LENGTH:
+            left = self._length_left - size
+            if left < 0 or (left and not more_body):
+                if head:
+                    # Nothing has been written: the error can still be answered properly.
+                    self.stage = AWAITING_START
+                raise AppContractError(
+                    f"The response body is {'longer' if left < 0 else 'shorter'} than its Content-Length."
+                )
+            self._length_left = left
+            if size <= limits.WRITE_JOIN_MAX:
+                if head or size:
+                    transport.write(head + body)
+            elif head:
+                transport.writelines((head, body))
+            else:
+                transport.write(body)
+        elif framing == CHUNKED:
+            end = b"" if more_body or self._trailers else _LAST_CHUNK
+            if size > limits.WRITE_JOIN_MAX:
+                transport.writelines((b"%b%x\r\n" % (head, size), body, b"\r\n" + end))
+            elif size:
+                transport.write(b"%b%x\r\n%b\r\n%b" % (head, size, body, end))
+            elif head or end:
+                transport.write(head + end)
+        elif framing == NONE:
+            size = 0
+            if head:
+                transport.write(head)
+        elif head or size:
+            transport.write(head + body)
+        self._body_bytes_sent(size)
+        if not more_body:
+            if self._trailers:
+                self.stage = AWAITING_TRAILERS
+            else:
+                self._complete()
+
+    def _body_bytes_sent(self, size: int) -> None:
+        self._bytes_sent += size
+        self._bytes_since_yield += size
+        if self._bytes_since_yield >= limits.BYTES_PER_TURN:
+            self._sends_since_yield = limits.SENDS_PER_TURN
+        else:
+            self._sends_since_yield += 1
+
+    async def _give_way(self) -> None:
+        """Waits while the transport is above its high-water mark; else yields once, for fairness."""
+        self._sends_since_yield = 0
+        self._bytes_since_yield = 0
+        if self.stage == COMPLETE:
+            return
+        if self.connection.write_paused:
+            await self.connection.drained()
+            if self.connection.lost:
+                raise ClientDisconnected("The client has closed the connection.")
+        else:
+            await _yield_once()
+
+    def _early_hint(self, message: Message) -> None:
+        if self.line.http_version != "1.0":
+            self.connection.transport.write(encode_early_hints(message["links"]))
+
+    def _send_trailers(self, message: Message) -> None:
+        block = encode_trailers(message.get("headers", ()))
+        if self._framing == CHUNKED:
+            wanted = any(name == b"te" and b"trailers" in value.lower() for name, value in self.scope["headers"])
+            if not wanted:
+                block = b""
+            end = b"" if message.get("more_trailers", False) else b"\r\n"
+            start = b"0\r\n" if self._trailers else b""
+            self._trailers = False
+            if start or block or end:
+                self.connection.transport.write(start + block + end)
+        if not message.get("more_trailers", False):
+            self._complete()
+
+    async def _send_file(self, path: str | os.PathLike[str]) -> None:
+        """Sends a file that the app names (ASGI extension ``http.response.pathsend``), reading it in a thread."""
+        loop = self.connection.state.loop
+        try:
+            file = await loop.run_in_executor(None, _open_file, path)
+        except OSError as exc:
+            self.stage = AWAITING_START
+            raise AppContractError(f"The file {os.fspath(path)!r} cannot be sent: {exc.strerror}.") from exc
+        try:
+            left = os.fstat(file).st_size if self._length_left < 0 else self._length_left
+            if self._length_left < 0:
+                self._length_left = left
+            if self.connection.lost:
+                raise ClientDisconnected("The client has closed the connection.")
+            if self.line.method == "HEAD" or self.status in BODILESS or not left:
+                self._send_body(b"", more_body=False)
+                return
+            while left:
+                chunk = await loop.run_in_executor(None, os.read, file, min(left, _FILE_CHUNK_BYTES))
+                if self.connection.lost:
+                    raise ClientDisconnected("The client has closed the connection.")
+                if not chunk:
+                    raise AppContractError(f"The file {os.fspath(path)!r} is shorter than the response's Content-Length.")
+                left -= len(chunk)
+                self._send_body(chunk, more_body=bool(left))
+                if self.connection.write_paused and left:
+                    await self._give_way()
+        finally:
+            os.close(file)
+
+    def _complete(self) -> None:
+        """The response is on its way. Wakes an app that waits in ``receive`` and lets the connection go on."""
+        self.stage = COMPLETE
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        connection = self.connection
+        if connection.logs_requests:
+            self.report(complete=True)
+        connection.response_complete(self)
+
+    def report(self, *, complete: bool) -> None:
+        """Announces the end of this exchange; called only when somebody listens."""
+        scope = self.scope
+        connection = self.connection
+        connection.state.emitter.emit(
+            RequestFinished(
+                scope["client"],
+                scope["scheme"],
+                self.line.method,
+                self.line.target,
+                self.line.http_version,
+                self.status,
+                scope["headers"],
+                self._response_headers,
+                self._bytes_sent,
+                time.perf_counter() - self._received_at,
+                time.time(),
+                complete,
+            )
+        )
+
+    # The end of the app
+
+    def _app_returned(self, result: object) -> None:
+        if result is not None:
+            self._announce(AppContractError(f"The app returned {type(result).__name__!s}, where ASGI asks for None."))
+        if self.stage == COMPLETE or self.connection.lost:
+            return
+        if not (self.disconnected and self.stage == AWAITING_START):
+            self._announce(AppContractError("The app returned without completing the response."))
+        self._answer_failure(None)
+
+    def _app_raised(self, exc: BaseException) -> None:
+        state = self.connection.state
+        if isinstance(exc, asyncio.CancelledError):
+            if self.stage != COMPLETE:
+                self.connection.abandon(self)
+            return
+        if isinstance(exc, ClientDisconnected) and self.connection.lost:
+            return
+        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+            state.on_fatal(exc)
+        self._answer_failure(self._announce(exc))
+
+    def _announce(self, exc: BaseException) -> Any:
+        """Tells the listeners what went wrong; returns the folded failure when a page will be made of it."""
+        state = self.connection.state
+        wanted = state.emitter.wants(AppRaised)
+        if not wanted and state.failure_response is None:
+            return None
+        failure = fold(exc, state.first_party, during=f"{self.line.method} {self.scope['path']}")
+        if wanted:
+            state.emitter.emit(AppRaised(failure))
+        return failure
+
+    def _answer_failure(self, failure: Any) -> None:
+        """500 when nothing was sent; otherwise the connection is cut, so that the client can tell."""
+        connection = self.connection
+        if connection.lost or self.stage == COMPLETE:
+            return
+        if self.stage in (AWAITING_START, AWAITING_BODY) and (self.head is not None or self.stage == AWAITING_START):
+            self.head = None
+            self._framing = UNDECIDED
+            self.stage = AWAITING_START
+            status, headers, body = 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error"
+            if failure is not None and connection.state.failure_response is not None:
+                status, headers, body = connection.state.failure_response(failure, self.scope)
+            self._start_response({"status": status, "headers": headers})
+            self._send_body(body, more_body=False)
+        else:
+            connection.abandon(self)
+
+    # The connection's side
+
+    def body_arrived(self, data: bytes) -> None:
+        """Takes bytes of the request body; they are thrown away when the response is complete."""
+        size = len(data)
+        self.body_bytes_received += size
+        if self.stage != COMPLETE:
+            self._body.append(data)
+            self.body_bytes_waiting += size
+            self._wake()
+
+    def body_ended(self) -> None:
+        """The last byte of the request body has arrived."""
+        self.body_complete = True
+        self._wake()
+
+    def disconnect(self, *, lost: bool) -> None:
+        """The client sends nothing more; ``lost`` says that it reads nothing more either."""
+        if not self.disconnected:
+            self.disconnected = True
+            self._wake()
+        if lost and not self.finished and self.stage in (AWAITING_BODY, STREAMING, AWAITING_TRAILERS):
+            state = self.connection.state
+            self._lost_at = state.loop.time()
+            state.lost.add(self)
+
+    def cancel_if_idle(self, now: float) -> bool:
+        """See :class:`devserver.protocol.state.LingeringTask`."""
+        if self.finished:
+            return True
+        if now - self._lost_at < limits.LOST_GRACE_S:
+            return False
+        if self.task is not None:
+            self.task.cancel()
+        return True
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+_EXPECTED = {
+    AWAITING_START: "'http.response.start'",
+    AWAITING_BODY: "'http.response.body'",
+    STREAMING: "'http.response.body'",
+    AWAITING_TRAILERS: "'http.response.trailers'",
+    COMPLETE: "nothing more, because the response is complete,",
+}
+
+
+def _open_file(path: str | os.PathLike[str]) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

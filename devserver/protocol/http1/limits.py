@@ -1,0 +1,60 @@
+"""The limits that one HTTP/1.1 connection is held to, taken from the Config once a server.
+
+Sizes are bytes and times seconds; None means no limit. The defaults are those of the options of the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devserver.config import Config
+
+READ_HIGH_WATER = 65536
+"""Body bytes that wait for the app, or raw bytes of pipelined requests, before reading pauses."""
+WRITE_JOIN_MAX = 65536
+"""Up to this size head and body are joined into one buffer; above it, gathering them in one call is cheaper."""
+UNREAD_BODY_MAX = 65536
+"""A request body that the app did not read is discarded up to here; beyond it the connection is closed (RFC 9112 §9.6)."""
+SENDS_PER_TURN = 16
+BYTES_PER_TURN = 262144
+"""A response that has sent this much without suspending yields to the loop once, so that other connections get their turn."""
+LINGER_S = 5.0
+"""How long the peer's remaining bytes are read and thrown away before a connection is closed (RFC 9112 §9.6)."""
+LOST_GRACE_S = 5.0
+"""How long a streaming app may ignore that its client has gone before its task is cancelled."""
+PARTIAL_HEAD_GRACE_S = 2.0
+"""How long a stopping server waits for the rest of a head."""
+BODY_RATE_MIN = 240
+"""Bytes a second that a request body must average over each ``timeout_request_body``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """See the options of the same names."""
+
+    request_line: int
+    request_fields: int
+    request_field_size: int
+    request_head: int
+    request_body: int | None
+    timeout_request_head: float
+    timeout_request_body: float
+    timeout_write: float
+    timeout_keep_alive: float
+
+    @classmethod
+    def of(cls, config: Config) -> Limits:
+        """The limits that ``config`` asks for; a time of 0 or None never runs out."""
+        return cls(
+            request_line=config.limit_request_line,
+            request_fields=config.limit_request_fields,
+            request_field_size=config.limit_request_field_size,
+            request_head=config.limit_request_head,
+            request_body=config.limit_request_body,
+            timeout_request_head=config.timeout_request_head or 0.0,
+            timeout_request_body=config.timeout_request_body or 0.0,
+            timeout_write=config.timeout_write or 0.0,
+            timeout_keep_alive=config.timeout_keep_alive or 0.0,
+        )

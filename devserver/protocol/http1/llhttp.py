@@ -1,0 +1,16 @@
+"""llhttp, as httptools binds it: it judges the grammar of heads and decodes chunks.
+
+The connection feeds it whole heads, one at a time, and the bytes of chunked bodies; it calls back ``on_header``,
+``on_body`` and ``on_message_complete``. Callbacks that the connection lacks cost nothing: httptools looks them up once.
+"""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+RequestParser = HttpRequestParser
+MALFORMED = (HttpParserError,)
+UpgradeRequested = HttpParserUpgrade
+"""Raised at the end of a head with an Upgrade that the parser expects to be taken."""
+
+__all__ = ["MALFORMED", "RequestParser", "UpgradeRequested"]

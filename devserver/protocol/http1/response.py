@@ -1,0 +1,181 @@
+"""Response heads as bytes (RFC 9112 §4, RFC 9110 §8.6), and the refusal of what HTTP cannot carry.
+
+Pure: status and headers of the app in, bytes and facts out. An app's header reaches the wire only after it passed
+:func:`encode_headers`; no CR, LF or NUL ever does. Lines that were seen before are taken from a bounded cache, which
+spares the checks; values that identify somebody (Set-Cookie) or vary with each response never enter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import NamedTuple
+
+from devserver.errors import AppContractError
+
+CACHE_ENTRIES_MAX = 1024
+CACHED_BYTES_MAX = 64
+
+STATUS_LINES: dict[int, bytes] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BODILESS = frozenset({204, 304})
+"""Statuses whose responses have no content, whatever the app sends (RFC 9110 §15.3.5, §15.4.5)."""
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text; every other control character is refused.
+_FIELD_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
+HAS_DATE = 1
+HAS_SERVER = 2
+HAS_CLOSE = 4
+HAS_CONNECTION = 8
+
+
+class EncodedHeaders(NamedTuple):
+    """The header lines of a response and what they mean for its framing."""
+
+    block: bytes
+    """Lines that end with CRLF each, without Content-Length, Transfer-Encoding and Connection: framing is the server's."""
+    content_length: int | None
+    flags: int
+    """HAS_DATE and HAS_SERVER: the app sent its own; HAS_CLOSE: it asked for the connection to be closed;
+    HAS_CONNECTION: it named other connection options, which are in the block."""
+
+
+_seen: dict[tuple[bytes, bytes], bytes] = {}
+
+
+def status_line(status: int) -> bytes:
+    """``HTTP/1.1 SP status SP [reason] CRLF``; the reason of an unregistered status is empty (RFC 9112 §4).
+
+    :raises AppContractError: the status is not a final one of three digits.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 999:
+        raise AppContractError(f"The response status must be an integer from 200 to 999, not {status!r}.")
+    line = STATUS_LINES.get(status)
+    return line if line is not None else b"HTTP/1.1 %d \r\n" % status
+
+
+def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
+    """Checks and joins the headers of ``http.response.start`` (ASGI HTTP spec: iterable of two-item byte strings).
+
+    :raises AppContractError: a header is not a pair of byte strings, its name is no token, its value
+        holds a control character, or the framing headers contradict each other.
+    """
+    lines: list[bytes] = []
+    content_length: int | None = None
+    flags = 0
+    try:
+        for name, value in headers:
+            line = _seen.get((name, value))
+            if line is None:
+                if name == b"content-length" and content_length is None and value.isdigit() and len(value) < 19:
+                    content_length = int(value)
+                    continue
+                lowered = _check(name, value)
+                special = _SPECIAL.get(lowered)
+                if special is None:
+                    line = b"%b: %b\r\n" % (lowered, value)
+                    if len(line) <= CACHED_BYTES_MAX:
+                        if len(_seen) >= CACHE_ENTRIES_MAX:
+                            _seen.clear()
+                        _seen[(name, value)] = line
+                elif special == "content-length":
+                    length = _content_length(value)
+                    if content_length is not None and length != content_length:
+                        raise AppContractError("The response has two different Content-Length headers.")
+                    content_length = length
+                    continue
+                elif special == "transfer-encoding":
+                    if value.strip().lower() != b"chunked":
+                        raise AppContractError("The server chooses the transfer coding; only \"chunked\" may be asked for.")
+                    continue
+                elif special == "connection":
+                    kept, close = _connection_options(value)
+                    if close:
+                        flags |= HAS_CLOSE
+                    if not kept:
+                        continue
+                    flags |= HAS_CONNECTION
+                    line = b"connection: %b\r\n" % kept
+                else:
+                    flags |= special if isinstance(special, int) else 0
+                    line = b"%b: %b\r\n" % (lowered, value)
+            lines.append(line)
+    except (TypeError, ValueError) as exc:
+        raise AppContractError(f"The response headers must be pairs of byte strings: {exc}.") from exc
+    return EncodedHeaders(b"".join(lines), content_length, flags)
+
+
+def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Checks and joins trailer fields (RFC 9110 §6.5.1).
+
+    :raises AppContractError: as in :func:`encode_headers`, or a field that may not stand in a trailer.
+    """
+    encoded = encode_headers(headers)
+    if encoded.content_length is not None or encoded.flags & (HAS_CLOSE | HAS_CONNECTION):
+        raise AppContractError("Framing and connection fields may not be sent as trailers.")
+    return encoded.block
+
+
+def encode_early_hints(links: Iterable[bytes]) -> bytes:
+    """A 103 response with one Link field for each of ``links`` (RFC 8297)."""
+    block = encode_headers([(b"link", link) for link in links]).block
+    return b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % block
+
+
+def error_response(status: int, reason: str, defaults: bytes, *, head_only: bool = False, retry_after_s: int = 0) -> bytes:
+    """A whole response that says in plain text what was wrong, and closes the connection.
+
+    :param reason: one sentence; it is the body.
+    :param defaults: the server's default header lines.
+    :param retry_after_s: when not 0, the Retry-After field (RFC 9110 §10.2.3).
+    """
+    body = reason.encode("utf-8") + b"\n"
+    retry = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
+    head = b"%b%bcontent-type: text/plain; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (
+        status_line(status),
+        defaults,
+        retry,
+        len(body),
+    )
+    return head if head_only else head + body
+
+
+_SPECIAL: dict[bytes, str | int] = {
+    b"content-length": "content-length",
+    b"transfer-encoding": "transfer-encoding",
+    b"connection": "connection",
+    b"keep-alive": "uncached",
+    b"set-cookie": "uncached",
+    b"date": HAS_DATE,
+    b"server": HAS_SERVER,
+}
+"""Headers that change the framing, that the server also sends, or that must not be cached."""
+
+
+def _check(name: bytes, value: bytes) -> bytes:
+    """The lower-cased name, when both are byte strings that HTTP can carry."""
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise AppContractError(f"The response header {name!r}: {value!r:.80} must be two byte strings.")
+    if not name or name.translate(None, _TOKEN):
+        raise AppContractError(f"The response header name {name!r:.80} is not a token.")
+    if value.translate(None, _FIELD_VALUE):
+        raise AppContractError(f"The value of the response header {name!r:.80} holds a control character.")
+    return name.lower()
+
+
+def _content_length(value: bytes) -> int:
+    text = value.strip(b" \t")
+    if not text.isdigit() or len(text) > 19:
+        raise AppContractError(f"The response's Content-Length {value!r:.80} is not a number of bytes.")
+    return int(text)
+
+
+def _connection_options(value: bytes) -> tuple[bytes, bool]:
+    """The options that the app may name itself, and whether ``close`` was among them."""
+    options = [option.strip() for option in value.lower().split(b",")]
+    kept = [option for option in options if option and option not in (b"close", b"keep-alive")]
+    return b", ".join(kept), b"close" in options

@@ -1,0 +1,139 @@
+"""The request line and the Host field, judged on their raw bytes (RFC 9112 §3).
+
+llhttp is lenient here: it takes several spaces, other protocol names, HTTP/2.0 or no version at all, fragments, and any
+target behind ``*`` or a scheme. So the connection hands the raw line to :func:`parse_request_line` before
+llhttp sees the head; what comes back is everything that the ASGI scope needs of it. Pure: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from devserver.protocol.http1.refusal import Refusal
+
+CACHE_ENTRIES_MAX = 1024
+CACHED_BYTES_MAX = 64
+
+METHODS = frozenset(
+    b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS "
+    b"PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    b"UNSUBSCRIBE".split()
+)
+"""The methods that llhttp parses in HTTP requests, less CONNECT, which asks for a proxy; a test compares them with llhttp."""
+
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_VISIBLE = bytes(range(0x21, 0x7F))
+# RFC 3986 §3.2.2: unreserved, sub-delims and percent signs make a reg-name or an IPv4 address.
+_REG_NAME = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~!$&'()*+,;=%"
+_IP_LITERAL = b"0123456789ABCDEFabcdef:.vV-_~!$&'()*+,;=%"
+
+
+class RequestLine(NamedTuple):
+    """What a request line says."""
+
+    method: str
+    path: str
+    """Percent-decoded; ``/`` when an absolute-form target has none, ``*`` for ``OPTIONS *``."""
+    raw_path: bytes
+    query: bytes
+    http_version: str
+    """``1.0`` or ``1.1``."""
+    authority: bytes | None
+    """Of an absolute-form target; it replaces the Host field (RFC 9112 §3.2.2)."""
+    target: bytes
+
+
+_seen_lines: dict[bytes, RequestLine] = {}
+_seen_hosts: set[bytes] = set()
+
+
+def parse_request_line(line: bytes) -> RequestLine:
+    """Reads ``method SP request-target SP HTTP-version`` (RFC 9112 §3), without its CRLF.
+
+    :raises Refusal: 400 for a malformed line or target, 501 for a method unknown here, 505 for another version.
+    """
+    known = _seen_lines.get(line)
+    if known is not None:
+        return known
+    parts = line.split(b" ")
+    if len(parts) != 3 or not all(parts):
+        raise Refusal(400, "The request line must be a method, a target and a version, with single spaces between.")
+    method, target, version = parts
+    if method.translate(None, _TOKEN):
+        raise Refusal(400, "The method is not a token.")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise Refusal(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+    if method not in METHODS:
+        raise Refusal(501, "The method is not implemented.")
+    if target.translate(None, _VISIBLE):
+        raise Refusal(400, "The request target has bytes outside printable ASCII.")
+    if b"#" in target:
+        raise Refusal(400, "The request target has a fragment.")
+    raw_path, query, authority = _split_target(method, target)
+    path = raw_path.decode("ascii")
+    parsed = RequestLine(
+        method=method.decode("ascii"),
+        path=unquote(path) if "%" in path else path,
+        raw_path=raw_path,
+        query=query,
+        http_version="1.1" if version == b"HTTP/1.1" else "1.0",
+        authority=authority,
+        target=target,
+    )
+    if len(line) <= CACHED_BYTES_MAX:
+        if len(_seen_lines) >= CACHE_ENTRIES_MAX:
+            _seen_lines.clear()
+        _seen_lines[line] = parsed
+    return parsed
+
+
+def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | None]:
+    """The path, the query and the authority of the four forms of RFC 9112 §3.2."""
+    if target.startswith(b"/"):
+        path, _, query = target.partition(b"?")
+        return path, query, None
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise Refusal(400, 'The target "*" is for OPTIONS only.')
+        return target, b"", None
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise Refusal(400, "The request target is neither a path nor an http or https URL.")
+    authority, slash, path = rest.partition(b"/")
+    if slash:
+        path, _, query = path.partition(b"?")
+    else:
+        authority, _, query = rest.partition(b"?")
+    if not authority or authority.startswith(b":"):
+        raise Refusal(400, "The URL in the request line has no host.")
+    check_host(authority)
+    return b"/" + path, query, authority
+
+
+def check_host(value: bytes) -> None:
+    """Checks ``uri-host [":" port]`` (RFC 9110 §7.2, RFC 3986 §3.2.2); an empty value is allowed (RFC 9112 §3.2).
+
+    :raises Refusal: 400.
+    """
+    if value in _seen_hosts:
+        return
+    if value.startswith(b"["):
+        host, bracket, port = value[1:].partition(b"]")
+        wrong = not bracket or not host or b":" not in host or host.translate(None, _IP_LITERAL)
+        if port and not port.startswith(b":"):
+            wrong = True
+        port = port[1:]
+    else:
+        host, _, port = value.partition(b":")
+        wrong = bool(host.translate(None, _REG_NAME)) or (not host and bool(value))
+    if wrong or (port and not _is_port(port)):
+        raise Refusal(400, "The host is not valid.")
+    if len(value) <= CACHED_BYTES_MAX:
+        if len(_seen_hosts) >= CACHE_ENTRIES_MAX:
+            _seen_hosts.clear()
+        _seen_hosts.add(value)
+
+
+def _is_port(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= 5 and int(text) <= 65535

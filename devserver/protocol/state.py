@@ -1,0 +1,263 @@
+"""What all connections of one server share, and the loop turn in which their requests start.
+
+Parsing only lists a connection; one :meth:`ServerState.flush` a loop turn starts the listed exchanges as eager tasks.
+Starting them there, and not inside the parser's callbacks, is measurably faster, lets bodies that came with the
+head be in place before the app runs, and keeps the app's code out of the parser's stack.
+
+It knows nothing of sockets, signals or logging; the server makes it and asks it to :meth:`tick` once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Container, Coroutine, Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from devserver.protocol.http1.limits import Limits
+from devserver.protocol.proxy import ForwardedHeaders, TrustedPeers
+
+if TYPE_CHECKING:
+    from devserver.app.types import ASGIApp, Scope
+    from devserver.config import Config
+    from devserver.events import Emitter, Failure
+
+FailureResponse: TypeAlias = "Callable[[Failure, Scope], tuple[int, list[tuple[bytes, bytes]], bytes]]"
+"""Makes the answer to a request whose app raised, as status, headers and body."""
+
+RETRY_AFTER_S = 5
+"""What a 503 of an overloaded server advises (RFC 9110 §10.2.3)."""
+
+
+class Connection(Protocol):
+    """What the server and the state ask of a connection, whatever it speaks."""
+
+    deadline: float
+    """Loop time at which :meth:`expire` is due; 0.0 when nothing is awaited from the peer."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is running and no byte of a next one has arrived."""
+
+    def shutdown(self) -> None:
+        """Takes no further request after those whose bytes have arrived; closes at once when idle."""
+
+    def abort(self) -> None:
+        """Drops the connection with whatever it has not sent."""
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+
+    def proceed(self) -> None:
+        """Starts the next exchange; called by :meth:`ServerState.flush` only."""
+
+
+class LingeringTask(Protocol):
+    """An exchange whose client has gone while its app still runs."""
+
+    def cancel_if_idle(self, now: float) -> bool:
+        """Cancels the app when it has ignored the loss for too long; True when nothing is left to watch."""
+
+
+class ServerState:
+    """The state that uvicorn calls by the same name: connections, tasks, totals, default headers.
+
+    :param config: the checked settings.
+    :param app: the adapted ASGI 3 application.
+    :param loop: the running loop.
+    :param emitter: who listens to events.
+    :param lifespan_state: ``scope["state"]`` of the lifespan; each request gets a shallow copy (ASGI lifespan spec, "Lifespan State").
+    :param context: the context that ``serve()`` was called in; each request runs in a copy of it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        app: ASGIApp,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        emitter: Emitter,
+        lifespan_state: dict[str, Any],
+        context: contextvars.Context,
+    ) -> None:
+        self.config = config
+        self.app = app
+        self.loop = loop
+        self.emitter = emitter
+        self.lifespan_state = lifespan_state
+        self.limits = Limits.of(config)
+
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.lost: set[LingeringTask] = set()
+        """Exchanges whose client has gone; looked at once a second."""
+        self.total_requests = 0
+        self.requests_max = _requests_max(config)
+        self.stopping = False
+        self.on_limit: Callable[[], None] = _ignore
+        """Called once, when ``limit_max_requests`` is reached."""
+        self.on_fatal: Callable[[BaseException], None] = _ignore_exception
+        """Called with a SystemExit or KeyboardInterrupt that the app raised."""
+        self.failure_response: FailureResponse | None = None
+        """Makes the page shown when an app raises; None for a bare 500."""
+        self.first_party: Container[str] = ()
+        """Paths of the app's own source files, which tracebacks show first."""
+        self.debug = False
+        """Whether ``http.response.debug`` is offered to apps."""
+
+        self.trusted_peers: TrustedPeers | None = None
+        self.forwarded: ForwardedHeaders | None = None
+        if config.proxy_headers:
+            self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
+            self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
+        self.root_path = config.root_path
+        self.root_path_raw = config.root_path.encode("ascii", "surrogateescape")
+
+        self.parser_factory, self.parser_error, self.parser_upgrade = load_parser(config.http)
+        self._task: Any = asyncio.Task  # Any: eager_start is unknown to the type stubs of Python 3.11.
+        self._eager = sys.version_info >= (3, 12) and loop.get_task_factory() is None
+        self._context = contextvars.Context() if config.reset_contextvars else context
+        self._listed: list[Connection] = []
+        self._held_heads: list[HeldHead] = []
+        self.flushing = False
+        """Whether requests are being started; a head that is held then is looked after by whoever starts its exchange."""
+        self._limit_concurrency = config.limit_concurrency
+        self._running = 0
+        self._waiting: deque[Connection] = deque()
+        self._extra_headers = _encode_extra(config)
+        self._server_header = b"server: devserver\r\n" if config.server_header and not _names_server(config) else b""
+        self.default_headers = b""
+        """Date, Server and the configured header lines; made anew once a second."""
+        self.date_header = b""
+        self.tick(loop.time())
+
+    # Once a second
+
+    def tick(self, now: float) -> None:
+        """Renews the Date field (RFC 9110 §6.6.1) and cancels apps that ignore the loss of their client."""
+        self.date_header = b"date: %b\r\n" % formatdate(usegmt=True).encode("ascii") if self.config.date_header else b""
+        self.default_headers = self.date_header + self._server_header + self._extra_headers
+        for exchange in [item for item in self.lost if item.cancel_if_idle(now)]:
+            self.lost.discard(exchange)
+
+    def headers_without(self, *, date: bool, server: bool) -> bytes:
+        """The default header lines, less those that the app sent itself."""
+        return (b"" if date else self.date_header) + (b"" if server else self._server_header) + self._extra_headers
+
+    # Loop turns
+
+    def schedule(self, connection: Connection) -> None:
+        """Lists a connection whose next exchange may start; the first one of a turn schedules the flush."""
+        self._listed.append(connection)
+        if len(self._listed) == 1:
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Starts the exchange of every listed connection. Those listed meanwhile wait for the next turn."""
+        listed, self._listed = self._listed, []
+        self.flushing = True
+        for connection in listed:
+            connection.proceed()
+        self.flushing = False
+
+    def hold_head(self, exchange: HeldHead) -> None:
+        """Writes the head of ``exchange`` at the end of this turn, unless its first body chunk takes it along before."""
+        if not self._held_heads:
+            self.loop.call_soon(self.release_heads)
+        self._held_heads.append(exchange)
+
+    def release_heads(self) -> None:
+        """Writes the heads that no body has followed."""
+        held, self._held_heads = self._held_heads, []
+        for exchange in held:
+            exchange.release_head()
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs ``coroutine`` in a context of its own, up to its first suspension when Python can (3.12 and later)."""
+        if self._eager:
+            return self._task(coroutine, loop=self.loop, context=self._context.copy(), eager_start=True)
+        return self.loop.create_task(coroutine, context=self._context.copy())
+
+    # Overload
+
+    def admit(self, connection: Connection) -> bool | None:
+        """Whether a request may start now: True, False to refuse it with 503, None when it waits for its turn."""
+        limit = self._limit_concurrency
+        if limit is None or (self._running < limit and len(self.connections) <= limit):
+            self._running += 1
+            self.total_requests += 1
+            if self.total_requests == self.requests_max:
+                self.on_limit()
+            return True
+        if len(self._waiting) < self.config.limit_queue:
+            self._waiting.append(connection)
+            return None
+        return False
+
+    def release(self) -> None:
+        """A request that was admitted is over; the one that has waited longest is listed."""
+        self._running -= 1
+        if self._waiting:
+            self.wake_waiting()
+
+    def wake_waiting(self) -> None:
+        """Lists the request that has waited longest; it asks to be admitted again."""
+        if self._waiting:
+            self.schedule(self._waiting.popleft())
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self._waiting:
+            if connection in self._waiting:
+                self._waiting.remove(connection)
+            self.wake_waiting()
+
+
+class HeldHead(Protocol):
+    """An exchange whose head waits for its first body chunk."""
+
+    def release_head(self) -> None:
+        """Writes the head when it is still held."""
+
+
+def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:
+    """The class that judges heads and decodes chunks, and the errors it raises: malformed, and upgrade.
+
+    ``h11`` stands in for httptools behind the same callbacks; it is imported only when asked for.
+    """
+    if http == "h11":
+        from devserver.protocol.http1 import h11
+
+        return h11.RequestParser, (h11.MalformedRequest,), h11.UpgradeRequested
+    from devserver.protocol.http1 import llhttp
+
+    return llhttp.RequestParser, llhttp.MALFORMED, llhttp.UpgradeRequested
+
+
+def _requests_max(config: Config) -> int:
+    """``limit_max_requests`` with its jitter, or 0 for none."""
+    if not config.limit_max_requests:
+        return 0
+    return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter or 0)
+
+
+def _names_server(config: Config) -> bool:
+    return any(name.lower() == "server" for name, _ in config.headers)
+
+
+def _encode_extra(config: Config) -> bytes:
+    lines: Iterable[str] = (f"{name.lower()}: {value}\r\n" for name, value in config.headers)
+    return "".join(lines).encode("latin-1")
+
+
+def _ignore() -> None:
+    pass
+
+
+def _ignore_exception(_: BaseException) -> None:
+    pass
