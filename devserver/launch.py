@@ -3,13 +3,15 @@
 Three faces. :func:`serve` is what the commands call: it knows a UI is listening, returns an exit code and raises
 errors for the command to show. :func:`run` and :class:`Server` are what programs call: they have the shape and the
 behaviour of their namesakes in uvicorn, with logging instead of a UI.
+
+What only one of them needs is imported when it is called: the supervisor of a reloading ``dev run`` runs no event loop,
+and should not load one before the first worker is on its way.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from devserver.config.discovery import find_target
 from devserver.config.settings import Config
-from devserver.config.sources import complete
-from devserver.errors import EXIT_APP, AppError, AppLoadError, DevserverError
-from devserver.events import AppFailed, Emitter, Notice
+from devserver.errors import EXIT_APP, AppLoadError, DevserverError
+from devserver.events import Emitter
 from devserver.server import listeners as listening
-from devserver.server import server
 
 if TYPE_CHECKING:
-    from devserver.config.sources import Resolved
+    from devserver.supervisor.embedded import Server
+
+__all__ = ["Server", "end_threads", "run", "serve"]
 
 
 def serve(
@@ -42,7 +44,7 @@ def serve(
     :param directory: the working directory, in which we are already.
     :param port_is_default: nobody asked for the port, so that another one may be taken instead.
     :param added: the variables that env files have put into the environment.
-    :returns: the exit code. Call :func:`devserver.supervisor.single.end_threads` with it when the UI is closed.
+    :returns: the exit code. Call :func:`end_threads` with it when the UI is closed.
     :raises DevserverError: an address cannot be bound, or the app does not load or start.
     """
     target = find_target(config, directory)
@@ -50,7 +52,6 @@ def serve(
         config, environ=os.environ, emitter=emitter, directory=directory, port_is_default=port_is_default
     )
     try:
-        # Imported here: one command needs one of them, and both would be seen in how long the first answer takes.
         if config.should_reload:
             from devserver.supervisor.reload import ReloadSupervisor
 
@@ -62,6 +63,16 @@ def serve(
         listening.close(listeners)
 
 
+def end_threads(code: int) -> None:
+    """Returns when no thread holds the interpreter any more; if one does not end, ends the process under it.
+
+    :param code: the exit code to end with.
+    """
+    from devserver.supervisor import ending
+
+    ending.end_threads(code)
+
+
 def run(app: Any = None, **options: Any) -> None:
     """Serves ``app`` until it is stopped; ``uvicorn.run`` under another name.
 
@@ -71,7 +82,9 @@ def run(app: Any = None, **options: Any) -> None:
         wrong or an address is taken. The one place of the library that ends the process: a script that calls this as
         its last line wants its exit code to tell.
     """
-    if _called_by_an_import():
+    from devserver.supervisor.embedded import Server, called_by_an_import, report
+
+    if called_by_an_import():
         return
     started = True
     try:
@@ -98,57 +111,12 @@ def run(app: Any = None, **options: Any) -> None:
         sys.exit(EXIT_APP)
 
 
-class Server(server.Server):
-    """Serves the app of a Config; ``uvicorn.Server`` under another name.
-
-    Made for ``Server(config).run()``, and for ``await Server(config).serve()`` inside a running loop. Poll ``started``,
-    set ``should_exit`` from any thread, subclass it.
-
-    :param config: the settings; logging is set up, and env files are read, when the server is made.
-    :raises ConfigError: a file that the settings name cannot be used.
-    """
-
-    def __init__(self, config: Config) -> None:
-        from devserver.supervisor.observers import Observers
-
-        resolved = _complete(config)
-        super().__init__(resolved.config, emitter=Emitter())
-        self._observers = Observers(self.config, self.emitter, with_ui=False)
-        for notice in resolved.notices:
-            self.emitter.emit(notice)
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """See :meth:`devserver.server.server.Server.run`. In a module that a server imports for its app, nothing."""
-        if not _called_by_an_import():
-            super().run(sockets)
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """See :meth:`devserver.server.server.Server.serve`."""
-        try:
-            await super().serve(sockets)
-        finally:
-            self._observers.close()
-
-
-def report(error: DevserverError) -> None:
-    """Logs an error of a program that has no UI."""
-    from devserver.observe.logging import LogObserver, configure
-
-    emitter = Emitter()
-    config = Config()
-    configure(config)
-    LogObserver(config).attach(emitter)
-    if isinstance(error, AppError):
-        emitter.emit(AppFailed(error.message, error.hint, error.failure))
-    else:
-        emitter.emit(Notice("error", f"{error.message} {error.hint}".rstrip()))
-
-
 def _run_reloading(config: Config) -> int:
+    from devserver.supervisor.embedded import complete_config
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.reload import ReloadSupervisor
 
-    resolved = _complete(config)
+    resolved = complete_config(config)
     config, emitter = resolved.config, Emitter()
     with Observers(config, emitter, with_ui=False):
         for notice in resolved.notices:
@@ -159,20 +127,6 @@ def _run_reloading(config: Config) -> int:
             return ReloadSupervisor(config, target, listeners, emitter, added=resolved.environment).run()
         finally:
             listening.close(listeners)
-
-
-def _complete(config: Config) -> Resolved:
-    """Reads what uvicorn would read by itself, and lets the app be imported as the program itself would import it."""
-    resolved = complete(config, environ=os.environ, directory=Path.cwd())
-    os.environ.update(resolved.environment)
-    if config.chdir:
-        os.chdir(resolved.directory)
-    if isinstance(config.app, str) and not config.app_dir and sys.path:
-        # A script's own folder comes before the working directory, and uvicorn looks into the latter only when it is
-        # on the path.
-        own = dataclasses.replace(resolved.config, app_dir=sys.path[0])
-        resolved = dataclasses.replace(resolved, config=own)
-    return resolved
 
 
 def _named_by_its_script(app: Any, frame: FrameType) -> str:
@@ -196,17 +150,9 @@ def _named_by_its_script(app: Any, frame: FrameType) -> str:
     return f"{place}:{name}"
 
 
-def _called_by_an_import() -> bool:
-    """Whether a server is importing the module that calls us, to find its app there.
+def __getattr__(name: str) -> Any:
+    if name == "Server":
+        from devserver.supervisor.embedded import Server
 
-    A script without ``if __name__ == "__main__"`` calls ``run`` while a worker imports it; serving there would hide the
-    app from the worker, and start a server in every server.
-    """
-    from devserver.app.load import load_app
-
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
-    while frame is not None:
-        if frame.f_code is load_app.__code__:
-            return True
-        frame = frame.f_back
-    return False
+        return Server
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devserver.config.sources import resolve
+from devserver.config.sources import DEFAULT, resolve
 from devserver.errors import DevserverError, UsageError
 from devserver.events import Emitter
 
@@ -37,13 +37,20 @@ def run(given: Mapping[str, object]) -> int:
     try:
         for notice in resolved.notices:
             emitter.emit(notice)
-        code: int = launch.serve(resolved.config, emitter=emitter, directory=resolved.directory)
-        return code
+        code: int = launch.serve(
+            resolved.config,
+            emitter=emitter,
+            directory=resolved.directory,
+            port_is_default=resolved.origins["port"] == DEFAULT,
+            added=resolved.environment,
+        )
     except DevserverError as exc:
         ui.error(exc)
-        return exc.exit_code
+        code = exc.exit_code
     finally:
         ui.close()
+    launch.end_threads(code)
+    return code
 
 
 def working_directory() -> Path:

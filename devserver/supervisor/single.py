@@ -7,17 +7,16 @@ still run do not hold it.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from devserver.errors import EXIT_INTERNAL, EXIT_OK
-from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
 from devserver.server.server import Server
+from devserver.supervisor.ending import end_process
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.signals import interrupting
 
@@ -30,17 +29,12 @@ if TYPE_CHECKING:
 FORCE_S = 1.0
 """How long the loop may take to obey a second signal before the process is ended under it."""
 
-THREADS_S = 1.0
-"""How long the threads of a stopped server may take to end."""
-
-FLUSH_S = 0.5
-
 
 def run_single(config: Config, target: Target, listeners: Sequence[Listener], emitter: Emitter) -> int:
     """Serves ``target`` until a signal, the app or a limit ends it; call it in the main thread.
 
     :param listeners: bound; closed when it returns.
-    :returns: the exit code. Call :func:`end_threads` with it before leaving the interpreter.
+    :returns: the exit code. Call :func:`devserver.launch.end_threads` with it at the end.
     :raises DevserverError: the app does not load or start.
     """
     server = _CommandServer(config, target=target, listeners=listeners, emitter=emitter, debug=True)
@@ -58,22 +52,6 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
     return EXIT_OK
 
 
-def end_threads(code: int) -> None:
-    """Returns when no thread but the main one holds the interpreter; if one does, flushes logs and ends the process.
-
-    A call in a thread cannot be cancelled: without this a ``time.sleep(20)`` in an endpoint would delay the end of a
-    server that has stopped by as much, because the interpreter waits for its threads.
-
-    :param code: the exit code to end with.
-    """
-    main = threading.main_thread()
-    for thread in threading.enumerate():
-        if thread is not main and not thread.daemon:
-            thread.join(THREADS_S)
-            if thread.is_alive():
-                _end_process(code)
-
-
 class _CommandServer(Server):
     def raise_captured_signals(self) -> None:
         """The exit code is 0: it was asked to stop, and has."""
@@ -88,12 +66,7 @@ class _CommandServer(Server):
 
     def _end(self) -> None:
         listening.close(self._listeners or ())
-        _end_process(EXIT_OK)
-
-
-def _end_process(code: int) -> None:
-    writer.flush(FLUSH_S)
-    os._exit(code)
+        end_process(EXIT_OK)
 
 
 def _exit_code(code: object) -> int:
