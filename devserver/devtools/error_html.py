@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from html import escape
+from textwrap import dedent
 
 from devserver.devtools.error_text import chain, headline, markdown, sentence
 from devserver.events import AppFailed, AppRaised, Failure, Frame
@@ -110,7 +111,7 @@ def html(failed: AppFailed | AppRaised, *, error_id: str) -> str:
     """
     watch = isinstance(failed, AppFailed)
     failure = failed.failure
-    during = (failure.during if failure else "") or ("starting the app" if watch else "")
+    during = failure.during if failure else ""
     title = sentence(failed) if watch or failure is None else headline(failure)
     parts = [
         "<!doctype html>",
@@ -120,11 +121,12 @@ def html(failed: AppFailed | AppRaised, *, error_id: str) -> str:
         '<link rel="icon" href="data:,">',
         f"<title>{escape(title.partition(chr(10))[0])}</title><style>{STYLE}</style></head>",
         '<body><main><header><div class="bar"><span class="status">500</span>',
-        f'<span class="during">{escape(during)}</span><button type="button">Copy as Markdown</button></div>',
+        f'<span class="during">{escape(_DURING.get(during, during))}</span>',
+        '<button type="button">Copy as Markdown</button></div>',
         f"<h1>{escape(title) if watch or failure is None else _title(failure)}</h1>",
     ]
     if isinstance(failed, AppFailed) and failed.hint:
-        parts.append(f'<p class="hint">{escape(failed.hint)}</p>')
+        parts.append(f'<p class="hint"><b>Hint:</b> {escape(failed.hint)}</p>')
     parts.append("</header>")
     for index, one in enumerate(chain(failure)):
         if index:
@@ -145,6 +147,9 @@ def html(failed: AppFailed | AppRaised, *, error_id: str) -> str:
     return "\n".join(parts)
 
 
+_DURING = {"": "", "import": "while importing the app", "startup": "in lifespan startup", "shutdown": "in shutdown"}
+
+
 def _title(failure: Failure) -> str:
     message = f": {escape(failure.message)}" if failure.message else ""
     return f'<span class="kind">{escape(failure.kind)}</span>{message}'
@@ -163,9 +168,10 @@ def _frames(failure: Failure) -> list[str]:
 def _frame(frame: Frame) -> str:
     context = frame.context or (((frame.line, frame.source),) if frame.source else ())
     lines = []
-    for number, text in context:
+    texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n")
+    for (number, _), text in zip(context, texts, strict=True):
         here = ' class="here"' if number == frame.line else ""
-        lines.append(f'<code{here}><span class="gutter">{number}</span>{escape(text.rstrip())}</code>')
+        lines.append(f'<code{here}><span class="gutter">{number}</span>{escape(text)}</code>')
     source = f'<pre class="source">{"".join(lines)}</pre>' if lines else ""
     return f'<section class="frame">{_where(frame)}{source}</section>'
 

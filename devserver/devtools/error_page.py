@@ -21,7 +21,7 @@ from devserver.devtools.error_text import bare_problem, markdown, problem
 from devserver.events import AppFailed, AppRaised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from devserver.app.types import ASGIApp, Receive, Scope, Send
     from devserver.events import Failure
@@ -88,6 +88,19 @@ def failure_response(
     """
     shown = (redactor or Redactor()).app_raised(AppRaised(failure))
     return _response(shown, scope, share=share, allowed_hosts=allowed_hosts)
+
+
+def responder(*, share: bool, allowed_hosts: Sequence[str] = ()) -> Callable[[Failure, Scope], Response]:
+    """:func:`failure_response` for one server: knows who may see details, and this process's secrets."""
+    redactor: Redactor | None = None
+
+    def respond(failure: Failure, scope: Scope) -> Response:
+        nonlocal redactor
+        # Made when it is first needed: most processes never fail, and the environment is complete by then.
+        redactor = redactor or Redactor.of(os.environ)
+        return failure_response(failure, scope, share=share, allowed_hosts=allowed_hosts, redactor=redactor)
+
+    return respond
 
 
 def _response(shown: AppFailed | AppRaised, scope: Scope, *, share: bool, allowed_hosts: Sequence[str]) -> Response:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from textwrap import dedent
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -222,7 +223,8 @@ class Narrator:
         if not (last and frame.context):
             return lines + ([(("source", f"      {frame.source}"),)] if frame.source else [])
         width = len(str(frame.context[-1][0]))
-        for number, text in _dedented(frame.context):
+        texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in frame.context)).split("\n")
+        for (number, _), text in zip(frame.context, texts, strict=True):
             here = number == frame.line
             gutter = f"    {'>' if here else ' '} {number:>{width}} │ "
             lines.append((("bad" if here else "dim", gutter), ("source" if here else "dim", text)))
@@ -262,12 +264,6 @@ def _hidden(frames: int) -> list[Line]:
 def _paragraph(label: Span, text: str) -> list[Line]:
     first, *rest = text.splitlines() or [""]
     return [(label, ("text", first)), *((("text", f"  {line}"),) for line in rest)]
-
-
-def _dedented(context: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    texts = [(number, text.expandtabs(4).rstrip()) for number, text in context]
-    margin = min((len(text) - len(text.lstrip()) for _, text in texts if text), default=0)
-    return [(number, text[margin:]) for number, text in texts]
 
 
 def _is_loopback(host: str) -> bool:

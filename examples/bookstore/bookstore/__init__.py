@@ -1,0 +1,1 @@
+"""A small bookstore: FastAPI on an SQLite file."""
