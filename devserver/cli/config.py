@@ -6,13 +6,11 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from devserver.cli.options import in_order, shown
 from devserver.cli.run import working_directory
 from devserver.config import option as options
 from devserver.config.sources import Resolved, resolve
-from devserver.errors import EXIT_OK, UsageError
+from devserver.errors import UsageError
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -22,8 +20,8 @@ SECRET = "(hidden)"
 _SECRETS = frozenset({"ssl_keyfile_password"})
 
 
-def config(command: str, *, as_json: bool, chdir: str | None = None) -> int:
-    """Prints the settings of ``command``.
+def config(command: str, *, as_json: bool, chdir: str | None = None) -> str:
+    """The settings of ``command``, as a table or as JSON.
 
     :raises DevserverError: ``command`` is unknown, or a source of settings is wrong.
     """
@@ -32,8 +30,7 @@ def config(command: str, *, as_json: bool, chdir: str | None = None) -> int:
     cli = {"chdir": chdir} if chdir else {}
     resolved = resolve(command, cli, environ=os.environ, directory=working_directory())
     known = in_order(command)
-    typer.echo(_json(known, resolved) if as_json else table(known, resolved))
-    return EXIT_OK
+    return _json(known, resolved) if as_json else table(known, resolved)
 
 
 def table(known: list[Field[Any]], resolved: Resolved) -> str:

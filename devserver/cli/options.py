@@ -1,7 +1,6 @@
-"""The command line's face of the options: typer's parameters, made from the fields of ``Config``.
+"""The command line's face of the options for help and completion: typer's parameters, made from ``Config``'s fields.
 
-Every value arrives as text (a flag as a bool, a repeatable option as a list) and None when it was not given; reading
-and checking it is the business of ``config``, so that a wrong value gets one sentence wherever it was written.
+``dev run`` itself is read by ``arguments.py``; a test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from devserver.cli.arguments import is_flag, metavar
 from devserver.config import option as options
 from devserver.config import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from dataclasses import Field
-
-METAVARS = {"int": "N", "size": "BYTES", "seconds": "SECONDS", "bool": "BOOL", "level": "LEVEL", "name": "NAME"}
 
 
 COMMON = frozenset(
@@ -76,28 +74,10 @@ def in_order(command: str) -> list[Field[Any]]:
     return sorted(known, key=lambda each: settings.GROUPS.index(options.of(each).group))
 
 
-def given(values: Mapping[str, Any]) -> dict[str, object]:
-    """Only what stood on the command line."""
-    return {name: value for name, value in values.items() if value is not None and value != []}
-
-
 def spellings(known: Field[Any]) -> tuple[str, ...]:
-    """How the option is written: ``--port``, or ``--reload/--no-reload``, or ``--workers`` and ``-w``."""
+    """How typer is told of the option: ``--port``, ``--reload/--no-reload``, or ``--workers`` and ``-w``."""
     flag = options.flag(known)
-    declared = options.of(known)
-    if declared.kind == "bool" and not declared.takes_bool:
-        return (f"{flag}/--no-{flag[2:]}",)
-    return declared.cli or (flag,)
-
-
-def metavar(known: Field[Any]) -> str:
-    """The word that stands for the value in help."""
-    declared = options.of(known)
-    if declared.metavar or declared.kind == "bool":
-        return declared.metavar or METAVARS["bool"]
-    if declared.kind == "choice":
-        return "|".join(declared.choices)
-    return METAVARS.get(declared.kind, options.key(known).rpartition("-")[2].upper())
+    return (f"{flag}/--no-{flag[2:]}",) if is_flag(known) else options.of(known).cli or (flag,)
 
 
 def shown(value: Any) -> str:
@@ -125,16 +105,15 @@ def _parameter(known: Field[Any], command: str, visible: bool) -> inspect.Parame
         usual = options.default(known, command)
         if usual is not None and usual != () and usual != "" and not isinstance(usual, dict):
             text = rf"{text} \[{shown(usual)}]"
-        flagged = declared.kind == "bool" and not declared.takes_bool
         info = typer.Option(
             *spellings(known),
             help=text,
-            metavar=" " if flagged else metavar(known),
+            metavar=" " if is_flag(known) else metavar(known),
             hidden=not visible,
             show_default=False,
             rich_help_panel=declared.group,
         )
-        annotation = bool | None if flagged else list[str] | None if declared.many else str | None
+        annotation = bool | None if is_flag(known) else list[str] | None if declared.many else str | None
     return inspect.Parameter(
         known.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation, info]
     )

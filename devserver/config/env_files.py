@@ -46,9 +46,6 @@ def read_env_files(
     :param notices: gets a warning for every line that cannot be read (such lines are left out).
     :raises ConfigError: a file is missing, cannot be opened or is not UTF-8.
     """
-    # Not at the top: most runs have no env file, and should not wait for the parser.
-    from dotenv.variables import parse_variables
-
     found: dict[str, str] = {}
     for path in paths:
         for binding in _bindings(Path(directory or ".") / path, os.fspath(path)):
@@ -59,12 +56,18 @@ def read_env_files(
                     )
                     notices.append(Notice("warning", text))
             elif binding.key is not None and binding.value is not None:
-                known = {**found, **environ}
-                found[binding.key] = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
+                found[binding.key] = _interpolated(binding.value, {**found, **environ})
     return {name: value for name, value in found.items() if name not in environ}
 
 
+def _interpolated(value: str, known: Mapping[str, str]) -> str:
+    from dotenv.variables import parse_variables
+
+    return "".join(atom.resolve(known) for atom in parse_variables(value))
+
+
 def _bindings(path: Path, shown: str) -> list[Binding]:
+    # Not at the top: most runs have no env file, and should not wait for the parser.
     from dotenv.parser import parse_stream
 
     try:

@@ -7,7 +7,6 @@ a value comes from (``sources.py``): it says how a value must look, and turns te
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -102,6 +101,8 @@ def default(known: Field[Any], command: str) -> Any:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The one of ``names`` that ``name`` was probably meant to be, or an empty string."""
+    import difflib  # not at the top: only mistakes need it
+
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return found[0] if found else ""
 
@@ -159,6 +160,8 @@ def _parse_one(declared: Option, text: str, label: str) -> Any:
         case "seconds":
             try:
                 number = float(plain)
+                if not math.isfinite(number):
+                    raise ValueError
             except ValueError:
                 raise ConfigError(f"{label}: {text!r} is not a number of seconds.") from None
             return int(number) if number.is_integer() else number

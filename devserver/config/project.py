@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from devserver.errors import ConfigError
 
@@ -182,6 +181,9 @@ def editable_installs(search: Iterable[str]) -> list[str]:
                 with open(os.path.join(info, "direct_url.json"), encoding="utf-8") as file:
                     data = json.load(file)
                 if data["dir_info"]["editable"] and data["url"].startswith("file:"):
+                    # Not at the top: it brings the http client and TLS, 30 ms that only editable installs need.
+                    from urllib.request import url2pathname
+
                     folders.append(url2pathname(unquote(urlsplit(data["url"]).path)))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue

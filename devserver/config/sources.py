@@ -287,9 +287,9 @@ def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]
         known = spelled.get(name)
         if known is None or options.of(known).commands == settings.API_ONLY:
             if name not in others | _NOT_OPTIONS:
-                guess = options.nearest(name, spelled)
+                guess = options.nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in spelled])
                 notices.append(
-                    Notice("warning", f"{name} is not an option{f'; did you mean {guess}?' if guess else '.'}")
+                    Notice("warning", f"{name} is not an option{f'; did you mean {PREFIX}{guess}?' if guess else '.'}")
                 )
         elif text:
             if options.of(known).kind == "header":
@@ -379,7 +379,7 @@ def _unknown_key(key: str, origin: str, command: str, spelled: Iterable[str]) ->
             raise ConfigError(
                 f"{origin} {key}: this option belongs to dev {other}.", hint=f"Move it to [tool.devserver.{other}]."
             )
-    guess = options.nearest(key.replace("-", "_"), [*spelled, "run", "prod"]).replace("_", "-")
+    guess = options.nearest(key.replace("-", "_"), spelled).replace("_", "-")
     raise ConfigError(f"{origin} {key}: there is no such option.", hint=f"Did you mean {guess}?" if guess else "")
 
 

@@ -1,0 +1,116 @@
+"""The arguments of ``dev run``, read without typer: from words to the options that they give.
+
+typer knows the same options and writes their help, but reading a command line with it imports pydantic and builds a
+validator for each of them: a tenth of a second before anything starts. The grammar is small and click's own:
+``--name value``, ``--name=value``, ``-n value``, ``-nvalue``, ``--flag`` and ``--no-flag``, options and the argument in
+any order, ``--`` before an argument that begins with a dash. Pure; values stay text, which ``config`` reads and checks,
+so that a wrong one gets the same sentence wherever it was written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devserver.config import option as options
+from devserver.config import settings
+from devserver.config.sources import OTHER_COMMANDS
+from devserver.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from dataclasses import Field
+    from typing import Any
+
+HELP = frozenset({"--help", "-h", "--help-all"})
+
+METAVARS = {"int": "N", "size": "BYTES", "seconds": "SECONDS", "bool": "BOOL", "level": "LEVEL", "name": "NAME"}
+
+
+def read(arguments: Iterable[str], command: str = "run") -> dict[str, object]:
+    """Field name → text, list of texts or bool, for the options that stand in ``arguments``; the last one wins.
+
+    :raises UsageError: an option is unknown, another command's, without its value, or contradicts its opposite.
+    """
+    known = spelled(command)
+    found: dict[str, object] = {}
+    words = list(arguments)[::-1]
+    only_arguments = False
+    while words:
+        word = words.pop()
+        if only_arguments or word == "-" or not word.startswith("-"):
+            if "app" in found:
+                raise UsageError(f"dev {command} takes one app: {found['app']} and {word} are two.")
+            found["app"] = word
+        elif word == "--":
+            only_arguments = True
+        else:
+            _take(word, words, known, found, command)
+    return found
+
+
+def spelled(command: str) -> dict[str, tuple[Field[Any], bool]]:
+    """Every spelling of an option of ``command``: its field, and for a flag whether the spelling turns it on."""
+    found: dict[str, tuple[Field[Any], bool]] = {}
+    for known in settings.fields():
+        if command in options.of(known).commands and known.name != "app":
+            found.update(dict.fromkeys(options.of(known).cli or (options.flag(known),), (known, True)))
+            if is_flag(known):
+                found[f"--no-{options.flag(known)[2:]}"] = (known, False)
+    return found
+
+
+def is_flag(known: Field[Any]) -> bool:
+    """Whether the option is written without a value."""
+    return options.of(known).kind == "bool" and not options.of(known).takes_bool
+
+
+def metavar(known: Field[Any]) -> str:
+    """The word that stands for the value in help."""
+    declared = options.of(known)
+    if declared.metavar or declared.kind == "bool":
+        return declared.metavar or METAVARS["bool"]
+    if declared.kind == "choice":
+        return "|".join(declared.choices)
+    return METAVARS.get(declared.kind, options.key(known).rpartition("-")[2].upper())
+
+
+def no_such(name: str, known: Iterable[str]) -> UsageError:
+    """An error for an option that does not exist, with the one that was probably meant."""
+    guess = options.nearest(name, [spelling for spelling in known if spelling.startswith("--")])
+    return UsageError(f"No such option {name}; did you mean {guess}?" if guess else f"No such option {name}.")
+
+
+def _take(
+    word: str, words: list[str], known: dict[str, tuple[Field[Any], bool]], found: dict[str, object], command: str
+) -> None:
+    name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+    if name not in known:
+        for other, names in OTHER_COMMANDS.items():
+            if name.removeprefix("--") in names:
+                raise UsageError(f"{name} is an option of dev {other}, not of dev {command}.")
+        raise no_such(name, [*known, *HELP])
+    field, on = known[name]
+    if is_flag(field):
+        if equals:
+            raise UsageError(
+                f"{name} takes no value.", hint=f"Write {options.flag(field)} or --no-{options.key(field)}."
+            )
+        if found.setdefault(field.name, on) is not on:
+            flag = options.flag(field)
+            raise UsageError(f"{flag} and --no-{flag[2:]} contradict each other.", hint="Give one of them.")
+        return
+    if not equals:
+        if not words:
+            raise UsageError(f"{name} needs a value.", hint=f"Write {name} {metavar(field)}.")
+        value = words.pop()
+        # "--host --port 80" is a forgotten value; one that really begins with dashes can be given with "=".
+        if value.startswith("--") and value.partition("=")[0] in known:
+            raise UsageError(
+                f"{name} needs a value; {value} is another option.", hint=f"Write {name} {metavar(field)}."
+            )
+    if options.of(field).many:
+        several = found.setdefault(field.name, [])
+        assert isinstance(several, list)
+        several.append(value)
+    else:
+        found[field.name] = value

@@ -1,0 +1,118 @@
+"""Commands, their help and shell completion, by typer; ``dev run`` alone is read elsewhere (``arguments.py``).
+
+typer's own error reports are replaced, because a mistyped word deserves one sentence and not a box.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devserver.cli.arguments import no_such, spelled
+from devserver.cli.main import EXIT_INTERRUPTED, version_line
+from devserver.cli.options import takes_options
+from devserver.errors import EXIT_OK, EXIT_USAGE, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The base of all that typer says about a command line: click's class in older versions of typer, its own in newer.
+_BadCommandLine: Any = typer.BadParameter.__base__
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Runs a command other than ``dev run``, or prints help; returns the exit code.
+
+    :raises DevserverError: the command line is wrong, or the command failed.
+    """
+    everything = "--help-all" in arguments
+    words = ["--help" if word == "--help-all" else word for word in arguments]
+    command = typer.main.get_command(build(everything=everything))
+    try:
+        code = command.main(words, prog_name="dev", standalone_mode=False)
+    except _BadCommandLine as exc:
+        raise _usage(exc) from exc
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def build(*, everything: bool = False) -> typer.Typer:
+    """The commands.
+
+    :param everything: whether ``dev run --help`` shows every option.
+    """
+    dev = typer.Typer(
+        name="dev",
+        help="A development and production server for FastAPI.",
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+
+    @dev.callback(invoke_without_command=True)
+    def _top(
+        context: typer.Context,
+        version: Annotated[bool, typer.Option("--version", "-V", help="Show the version and exit.")] = False,
+    ) -> int:
+        if version:
+            typer.echo(version_line())
+            raise typer.Exit(EXIT_OK)
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+            raise typer.Exit(EXIT_USAGE)
+        return EXIT_OK
+
+    more = "" if everything else "Limits, timeouts, logs, proxies, TLS and more: dev run --help-all"
+
+    @dev.command(epilog=more)
+    @takes_options("run", everything=everything)
+    def run(**values: Any) -> int:
+        """Serve an app, and its new code after every save."""
+        raise AssertionError(f"arguments.py reads the command line of dev run, typer only shows its help: {values}")
+
+    @dev.command()
+    def config(
+        command: Annotated[str, typer.Argument(metavar="[run|api]", help="Whose settings to show.")] = "run",
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
+    ) -> int:
+        """Show every setting and where its value comes from."""
+        from devserver.cli import config as shown
+
+        typer.echo(shown.config(command, as_json=json, chdir=chdir))
+        return EXIT_OK
+
+    return dev
+
+
+def _usage(exc: Any) -> UsageError:
+    """What is wrong with the command line, in one sentence and with what was probably meant."""
+    context = getattr(exc, "ctx", None)
+    path = context.command_path if context is not None else "dev"
+    name = getattr(exc, "option_name", None)
+    if name is None or not hasattr(exc, "possibilities"):
+        return UsageError(_sentence(exc.format_message()), hint=_command_hint(exc, path))
+    name = name if name.startswith("-") else f"--{name}"
+    if path == "dev" and name in spelled("run"):
+        return UsageError(f"{name} is an option of dev run.", hint=f"Write it after the command: dev run {name} …")
+    parameters = context.command.params if context is not None else []
+    return no_such(name, [spelling for parameter in parameters for spelling in parameter.opts])
+
+
+def _command_hint(exc: Any, path: str) -> str:
+    """``dev main:app`` is what uvicorn's users type."""
+    message = exc.format_message()
+    if path == "dev" and "No such command" in message:
+        name = message.partition("'")[2].partition("'")[0]
+        if ":" in name or name.endswith(".py") or os.path.isdir(name):
+            return f"To serve it: dev run {name}"
+        return "The commands are run and config." if "Did you mean" not in message else ""
+    return ""
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?")) else f"{text}."

@@ -1,0 +1,322 @@
+"""Precedence, origins, and what is said of unknown names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devserver.config import Config, complete, resolve
+from devserver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from devserver.config.sources import Resolved
+
+
+def resolved(
+    directory: Path,
+    cli: dict[str, object] | None = None,
+    environ: dict[str, str] | None = None,
+    *,
+    command: str = "run",
+) -> Resolved:
+    return resolve(command, cli or {}, environ=environ or {}, directory=directory)
+
+
+def refused(
+    directory: Path, cli: dict[str, object] | None = None, environ: dict[str, str] | None = None
+) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        resolved(directory, cli, environ)
+    return caught.value
+
+
+def project(directory: Path, text: str) -> Path:
+    (directory / "pyproject.toml").write_text(text, encoding="utf-8")
+    return directory
+
+
+def origin(found: Resolved, name: str) -> tuple[object, str]:
+    return getattr(found.config, name), found.origins[name]
+
+
+ALL = "[tool.devserver]\nport = 5\n[tool.devserver.run]\nport = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("cli", "environ", "text", "expected"),
+    [
+        ({"port": "1"}, {"DEVSERVER_PORT": "2", "PORT": "3"}, ALL, (1, "command line")),
+        ({}, {"DEVSERVER_PORT": "2", "PORT": "3"}, ALL, (2, "DEVSERVER_PORT")),
+        ({}, {"PORT": "3"}, ALL, (3, "PORT")),
+        ({}, {}, ALL, (4, "pyproject.toml [tool.devserver.run]")),
+        ({}, {}, "[tool.devserver]\nport = 5", (5, "pyproject.toml [tool.devserver]")),
+        ({}, {}, "", (8000, "default")),
+    ],
+)
+def test_stronger_source_wins_and_is_named(
+    tmp_path: Path, cli: dict[str, object], environ: dict[str, str], text: str, expected: tuple[int, str]
+) -> None:
+    assert origin(resolved(project(tmp_path, text), cli, environ), "port") == expected
+
+
+def test_every_option_has_an_origin(tmp_path: Path) -> None:
+    found = resolved(tmp_path)
+    assert set(found.origins.values()) == {"default"}
+    assert found.config == Config(
+        reload=True,
+        reload_delay=0.005,
+        mode="development",
+        strict_port=False,
+        timeout_graceful_shutdown=2,
+        timeout_startup=60,
+        timeout_shutdown=2,
+    )
+
+
+def test_program_is_not_changed_by_variables_and_files(tmp_path: Path) -> None:
+    environ = {"DEVSERVER_PORT": "1", "PORT": "2", "FORWARDED_ALLOW_IPS": "*"}
+    found = resolved(project(tmp_path, "[tool.devserver]\nport = 3"), environ=environ, command="api")
+    assert origin(found, "port") == (8000, "default")
+    assert origin(found, "forwarded_allow_ips") == (("*",), "FORWARDED_ALLOW_IPS")
+    assert found.environment == {}
+
+
+def test_port_that_was_asked_for_is_the_only_one_tried(tmp_path: Path) -> None:
+    assert resolved(tmp_path, {"port": "8000"}).config.strict_port
+    assert origin(resolved(tmp_path, environ={"PORT": "1"}), "strict_port") == (True, "a port was asked for (PORT)")
+    assert not resolved(tmp_path, {"port": "8000", "strict_port": False}).config.strict_port
+    assert not resolved(tmp_path).config.strict_port
+
+
+def test_port_that_kubernetes_injects_is_ignored(tmp_path: Path) -> None:
+    assert origin(resolved(tmp_path, environ={"PORT": "tcp://10.0.0.1:80"}), "port") == (8000, "default")
+    assert refused(tmp_path, environ={"PORT": "http"}).message == "PORT: 'http' is not a whole number."
+
+
+def test_empty_variable_counts_as_absent(tmp_path: Path) -> None:
+    environ = {"DEVSERVER_PORT": "", "PORT": "", "FORWARDED_ALLOW_IPS": ""}
+    assert origin(resolved(tmp_path, environ=environ), "port") == (8000, "default")
+
+
+def test_variables_of_every_kind_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    found = resolved(
+        tmp_path,
+        environ={
+            "DEVSERVER_RELOAD": "off",
+            "DEVSERVER_LIMIT_CONCURRENCY": "none",
+            "DEVSERVER_APP_DIR": "a",
+            "DEVSERVER_BIND": ":1, :2",
+            "DEVSERVER_HEADERS": "Cache-Control: no-cache, no-store, X-A: 1",
+            "DEVSERVER_APP": "main:app",
+        },
+    )
+    assert found.config.reload is False
+    assert found.config.bind == (":1", ":2")
+    assert found.config.headers == (("Cache-Control", "no-cache, no-store"), ("X-A", "1"))
+    assert origin(found, "app") == ("main:app", "DEVSERVER_APP")
+
+
+def test_both_spellings_of_a_variable_are_known(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("DEVSERVER_RELOAD_DIR", "DEVSERVER_RELOAD_DIRS"):
+        assert origin(resolved(tmp_path, environ={name: "a"}), "reload_dirs") == (("a",), name)
+
+
+def test_unknown_variable_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    found = resolved(tmp_path, environ={"DEVSERVER_PROT": "1", "DEVSERVER_PRELOAD": "1", "DEVSERVER_QQQQQ": "1"})
+    assert [notice.text for notice in found.notices] == [
+        "DEVSERVER_PROT is not an option; did you mean DEVSERVER_PORT?",
+        "DEVSERVER_QQQQQ is not an option.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cli", "environ", "sentence"),
+    [
+        ({"port": "70000"}, {}, "--port: 70000 is not between 0 and 65535."),
+        ({"log_level": "loud"}, {}, "--log-level: 'loud' is not one of critical, error, warning, info, debug, trace."),
+        ({"headers": ["x"]}, {}, "--header: 'x' has no colon."),
+        ({}, {"DEVSERVER_PORT": "x"}, "DEVSERVER_PORT: 'x' is not a whole number."),
+        ({}, {"DEVSERVER_RELOAD": "si"}, "DEVSERVER_RELOAD: 'si' is neither true nor false."),
+        ({"uds": "a", "fd": "3"}, {}, "uds and fd each say where to listen."),
+        ({"reload": False, "reload_dirs": ["."]}, {}, "--reload-dir has no effect with --no-reload."),
+        ({"reload_dirs": ["missing"]}, {}, "--reload-dir: the folder "),
+        ({"log_config": "missing.yaml"}, {}, "--log-config: the file missing.yaml does not exist."),
+        ({"chdir": "missing"}, {}, "chdir: the folder "),
+        ({"env_file": ["missing"]}, {}, "The env file missing does not exist."),
+        ({"app": "a:b", "entrypoint": "c:d"}, {}, "The app and entrypoint both say what to serve."),
+    ],
+)
+def test_bad_value_is_blamed_on_where_it_was_written(
+    tmp_path: Path, cli: dict[str, object], environ: dict[str, str], sentence: str
+) -> None:
+    assert refused(tmp_path, cli, environ).message.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "hint"),
+    [
+        ("[tool.devserver]\nprot = 1", "pyproject.toml [tool.devserver] prot: there is no such option.", "port"),
+        ("[tool.devserver.run]\nreloads = 1", "pyproject.toml [tool.devserver.run] reloads: there is", "reload"),
+        ("[tool.devserver]\nport = '1'", "pyproject.toml [tool.devserver] port: '1' is not a whole number.", ""),
+        ("[tool.devserver]\nreload = 1", "pyproject.toml [tool.devserver] reload: 1 is neither true nor false.", ""),
+        ("[tool.devserver]\nlog-config = 1", "pyproject.toml [tool.devserver] log-config: 1 is neither a file", ""),
+        ("[tool.devserver]\nreload-dir = []\nreload_dirs = []", "pyproject.toml [tool.devserver] reload_dirs: the", ""),
+        ("[tool.devserver.run]\npreload = true", "pyproject.toml [tool.devserver.run] preload: this option", "prod"),
+        ("[tool.devserver.run]\napp = 'a:b'", "pyproject.toml [tool.devserver.run] app: the app is named", ""),
+        ("[tool.devserver]\ncallback-notify = 1", "pyproject.toml [tool.devserver] callback-notify: there is no", ""),
+        ("[tool]\ndevserver = 1", "pyproject.toml: tool.devserver is not a table.", ""),
+        ("[tool.devserver]\nrun = 1", "pyproject.toml: [tool.devserver.run] is not a table.", ""),
+    ],
+)
+def test_bad_key_is_named_with_its_file(tmp_path: Path, text: str, sentence: str, hint: str) -> None:
+    error = refused(project(tmp_path, text))
+    assert error.message.startswith(sentence)
+    assert hint in error.hint
+
+
+def test_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    assert "pyproject.toml" in refused(project(tmp_path, "[tool")).message
+
+
+def test_tables_of_other_commands_and_shared_keys_of_theirs_are_left_alone(tmp_path: Path) -> None:
+    text = "[tool.devserver]\nthreads = 2\napp = 'main:app'\n[tool.devserver.prod]\nanything = 1"
+    found = resolved(project(tmp_path, text))
+    # The search for the app reads it: [tool.fastapi] entrypoint is stronger.
+    assert origin(found, "app") == (None, "default")
+
+
+def test_file_takes_what_toml_can_say(tmp_path: Path) -> None:
+    text = """
+        [tool.devserver]
+        uds-permissions = "660"
+        timeout-startup = "none"
+        forwarded-allow-ips = ["10.0.0.1", "unix"]
+        headers = { X-A = "1" }
+        log-config = { version = 1 }
+        limit_concurrency = 5
+    """
+    config = resolved(project(tmp_path, text)).config
+    assert config.uds_permissions == 0o660
+    assert config.timeout_startup is None
+    assert config.forwarded_allow_ips == ("10.0.0.1", "unix")
+    assert config.headers == (("X-A", "1"),)
+    assert config.log_config == {"version": 1}
+    assert config.limit_concurrency == 5
+
+
+def test_paths_in_a_file_start_at_its_folder(tmp_path: Path) -> None:
+    inner = tmp_path / "src" / "app"
+    inner.mkdir(parents=True)
+    (tmp_path / "log.ini").touch()
+    project(tmp_path, "[tool.devserver]\nreload-dir = ['src']\nlog-config = 'log.ini'\naccess-log-file = '-'")
+    found = resolved(inner)
+    assert found.config.reload_dirs == (str(tmp_path / "src"),)
+    assert found.config.log_config == str(tmp_path / "log.ini")
+    assert found.config.access_log_file == "-"
+    assert found.origins["reload_dirs"] == "../../pyproject.toml [tool.devserver]"
+    assert resolved(tmp_path).config.reload_dirs == ("src",)
+
+
+def test_place_named_by_a_stronger_source_replaces_a_weaker_one(tmp_path: Path) -> None:
+    project(tmp_path, "[tool.devserver]\nuds = 'a.sock'\nhost = '0.0.0.0'")
+    assert resolved(tmp_path, environ={"PORT": "9"}).config.uds == "a.sock"
+    by_port = resolved(tmp_path, {"port": "9"}).config
+    assert (by_port.uds, by_port.port, by_port.host) == (None, 9, "0.0.0.0")
+    by_fd = resolved(tmp_path, {"fd": "3"}).config
+    assert (by_fd.uds, by_fd.fd, by_fd.host) == (None, 3, "127.0.0.1")
+    assert by_fd.notices == ()
+
+
+def test_app_of_a_stronger_source_replaces_the_entrypoint_of_a_weaker_one(tmp_path: Path) -> None:
+    environ = {"DEVSERVER_ENTRYPOINT": "c:d"}
+    config = resolved(tmp_path, {"app": "a:b"}, environ).config
+    assert (config.app, config.entrypoint) == ("a:b", None)
+    config = resolved(tmp_path, {"entrypoint": "a:b"}, {"DEVSERVER_APP": "c:d"}).config
+    assert (config.app, config.entrypoint) == (None, "a:b")
+
+
+def test_app_that_is_a_folder_is_where_everything_happens(tmp_path: Path) -> None:
+    inner = tmp_path / "shop"
+    inner.mkdir()
+    project(inner, "[tool.devserver]\nport = 9")
+    (inner / ".env").write_text("A=1")
+    for text in ("shop", "shop/", "./shop"):
+        found = resolved(tmp_path, {"app": text})
+        assert found.directory == inner
+        assert origin(found, "chdir") == ("shop", "command line (APP is a folder)")
+        assert (found.config.app, found.config.port, found.environment["A"]) == (None, 9, "1")
+
+
+def test_bare_name_of_a_package_is_the_package(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    assert resolved(tmp_path, {"app": "shop"}).config.app == "shop"
+    assert resolved(tmp_path, {"app": "shop/"}).directory == tmp_path / "shop"
+
+
+def test_chdir_is_entered_before_files_are_looked_for(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    project(inner, "[tool.devserver]\nport = 9")
+    (inner / "x.env").write_text("A=1")
+    found = resolved(tmp_path, {"chdir": "inner", "env_file": ["x.env"]})
+    assert (found.directory, found.config.port, found.environment["A"]) == (inner, 9, "1")
+    assert resolved(tmp_path, environ={"DEVSERVER_CHDIR": "inner"}).directory == inner
+
+
+def test_chdir_in_the_project_file_starts_at_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    assert resolved(project(tmp_path, "[tool.devserver]\nchdir = 'inner'")).directory == tmp_path / "inner"
+
+
+def test_env_files_add_variables_and_options_and_the_real_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text(
+        "A=1\nB=2\nFORWARDED_ALLOW_IPS=10.0.0.1\nDEVSERVER_PORT=9\nDEVSERVER_HOST=h\nDEVSERVER_CHDIR=/"
+    )
+    found = resolved(tmp_path, {"env_file": ["x.env"]}, {"B": "real", "DEVSERVER_HOST": "real"})
+    assert found.environment["A"] == "1"
+    assert "B" not in found.environment
+    assert origin(found, "forwarded_allow_ips") == (("10.0.0.1",), "FORWARDED_ALLOW_IPS")
+    assert origin(found, "port") == (9, "DEVSERVER_PORT")
+    assert found.config.host == "real"
+    assert found.directory == tmp_path
+
+
+def test_files_of_the_mode_are_weaker_than_those_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nB=1")
+    (tmp_path / ".env.staging").write_text("A=2\nB=2")
+    (tmp_path / "x.env").write_text("A=3")
+    found = resolved(tmp_path, {"mode": "staging", "env_file": ["x.env"]})
+    assert (found.environment["A"], found.environment["B"]) == ("3", "2")
+    assert "B" not in resolved(tmp_path, {"mode": "none"}).environment
+
+
+def test_fastapi_is_told_of_development_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    assert resolved(tmp_path).environment == {"FASTAPI_ENV": "development"}
+    found = resolved(tmp_path, environ={"FASTAPI_ENV": "production"})
+    assert found.environment == {}
+    assert origin(found, "mode") == ("production", "FASTAPI_ENV")
+    (tmp_path / ".env").write_text("FASTAPI_ENV=staging")
+    assert resolved(tmp_path).environment == {"FASTAPI_ENV": "staging"}
+
+
+def test_program_gets_its_env_files_and_trusted_proxies(tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text("A=1\nFORWARDED_ALLOW_IPS=10.0.0.1")
+    config = Config("main:app", env_file="x.env", http="zttp")
+    found = complete(config, environ={}, directory=tmp_path)
+    assert found.environment == {"A": "1", "FORWARDED_ALLOW_IPS": "10.0.0.1"}
+    assert found.config.trusted_proxies == ("10.0.0.1",)
+    assert (found.origins["env_file"], found.origins["port"]) == ("the program", "default")
+    assert len(found.notices) == 1
+    assert complete(config, environ={"FORWARDED_ALLOW_IPS": "*"}, directory=tmp_path).config.trusted_proxies == ("*",)
+
+
+def test_program_that_names_its_proxies_is_believed(tmp_path: Path) -> None:
+    config = Config("main:app", forwarded_allow_ips=["10.0.0.1"], chdir=".")
+    found = complete(config, environ={"FORWARDED_ALLOW_IPS": "*"}, directory=tmp_path)
+    assert found.config is config
+    assert found.directory == tmp_path
