@@ -69,7 +69,7 @@ HOMES = {
     "typer": ["cli/"],
     "uvloop": ["server/loop.py"],
     "watchfiles": ["supervisor/watch.py"],
-    "yaml": ["observe/logging.py"],
+    "yaml": ["observe/log_config.py"],
 }
 
 # What we replace must not be underneath.
@@ -83,9 +83,9 @@ NO_IO_FILES = (
 )
 IO_MODULES = ("asyncio", "logging", "os", "selectors", "socket", "ssl", "subprocess", "threading", "time")
 
-# Whoever ends the process must know that nobody above it wants to clean up: the commands, and launch.run, which
-# promises what uvicorn.run does (exit code 3 when the app does not start).
-MAY_EXIT = ("__main__.py", "cli/", "launch.py:run")
+# Whoever ends the process must know that nobody above it wants to clean up: the commands; launch.run, which promises
+# what uvicorn.run does (exit code 3 when the app does not start); and a worker, whose main function is its process.
+MAY_EXIT = ("__main__.py", "cli/", "launch.py:run", "supervisor/worker.py")
 
 RUNTIME_DEPENDENCIES = {
     "fastapi",
