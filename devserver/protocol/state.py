@@ -19,6 +19,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from devserver.protocol.http1.limits import Limits
+from devserver.protocol.http1.response import status_line
 from devserver.protocol.proxy import ForwardedHeaders, TrustedPeers
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class ServerState:
     :param app: the adapted ASGI 3 application.
     :param loop: the running loop.
     :param emitter: who listens to events.
-    :param lifespan_state: ``scope["state"]`` of the lifespan; each request gets a shallow copy (ASGI lifespan spec, "Lifespan State").
+    :param lifespan_state: ``scope["state"]`` of the lifespan; each request gets a shallow copy (ASGI lifespan spec,
+        "Lifespan State").
     :param context: the context that ``serve()`` was called in; each request runs in a copy of it.
     """
 
@@ -124,12 +126,16 @@ class ServerState:
         self._listed: list[Connection] = []
         self._held_heads: list[HeldHead] = []
         self.flushing = False
-        """Whether requests are being started; a head that is held then is looked after by whoever starts its exchange."""
+        """Whether requests are being started; whoever starts an exchange then looks after a head that it holds."""
+        self.bounded = config.limit_concurrency is not None
+        """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
         self._running = 0
         self._waiting: deque[Connection] = deque()
         self._extra_headers = _encode_extra(config)
         self._server_header = b"server: devserver\r\n" if config.server_header and not _names_server(config) else b""
+        self.head_prefixes: dict[int, bytes] = {}
+        """Status line and default header lines by status; made anew with these."""
         self.default_headers = b""
         """Date, Server and the configured header lines; made anew once a second."""
         self.date_header = b""
@@ -141,8 +147,17 @@ class ServerState:
         """Renews the Date field (RFC 9110 §6.6.1) and cancels apps that ignore the loss of their client."""
         self.date_header = b"date: %b\r\n" % formatdate(usegmt=True).encode("ascii") if self.config.date_header else b""
         self.default_headers = self.date_header + self._server_header + self._extra_headers
+        self.head_prefixes.clear()
         for exchange in [item for item in self.lost if item.cancel_if_idle(now)]:
             self.lost.discard(exchange)
+
+    def head_prefix(self, status: int) -> bytes:
+        """Status line and default header lines.
+
+        :raises AppContractError: no final status.
+        """
+        prefix = self.head_prefixes[status] = status_line(status) + self.default_headers
+        return prefix
 
     def headers_without(self, *, date: bool, server: bool) -> bytes:
         """The default header lines, less those that the app sent itself."""
@@ -165,7 +180,7 @@ class ServerState:
         self.flushing = False
 
     def hold_head(self, exchange: HeldHead) -> None:
-        """Writes the head of ``exchange`` at the end of this turn, unless its first body chunk takes it along before."""
+        """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""
         if not self._held_heads:
             self.loop.call_soon(self.release_heads)
         self._held_heads.append(exchange)
@@ -177,9 +192,15 @@ class ServerState:
             exchange.release_head()
 
     def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Runs ``coroutine`` in a context of its own, up to its first suspension when Python can (3.12 and later)."""
+        """Counts a request and runs its coroutine in a context of its own, on Python ≥ 3.12 to its first suspension."""
+        self.total_requests += 1
+        if self.total_requests == self.requests_max:
+            self.on_limit()
         if self._eager:
-            return self._task(coroutine, loop=self.loop, context=self._context.copy(), eager_start=True)
+            task: asyncio.Task[None] = self._task(
+                coroutine, loop=self.loop, context=self._context.copy(), eager_start=True
+            )
+            return task
         return self.loop.create_task(coroutine, context=self._context.copy())
 
     # Overload
@@ -189,9 +210,6 @@ class ServerState:
         limit = self._limit_concurrency
         if limit is None or (self._running < limit and len(self.connections) <= limit):
             self._running += 1
-            self.total_requests += 1
-            if self.total_requests == self.requests_max:
-                self.on_limit()
             return True
         if len(self._waiting) < self.config.limit_queue:
             self._waiting.append(connection)
@@ -247,11 +265,11 @@ def _requests_max(config: Config) -> int:
 
 
 def _names_server(config: Config) -> bool:
-    return any(name.lower() == "server" for name, _ in config.headers)
+    return any(name.lower() == "server" for name, _ in config.headers or ())
 
 
 def _encode_extra(config: Config) -> bytes:
-    lines: Iterable[str] = (f"{name.lower()}: {value}\r\n" for name, value in config.headers)
+    lines: Iterable[str] = (f"{name.lower()}: {value}\r\n" for name, value in config.headers or ())
     return "".join(lines).encode("latin-1")
 
 

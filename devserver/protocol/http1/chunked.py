@@ -1,8 +1,8 @@
 """A chunked request body (RFC 9112 §7.1): its data, and the byte at which it ends.
 
 llhttp decodes the chunks; it does not say at which byte the message ended. :class:`ChunkScanner` walks over the same
-bytes and does, so that a request that follows in the same read is not fed to the parser before its turn. Both must agree
-on the end: if they do not, the message is refused. Two parsers that disagree are how requests are smuggled.
+bytes and does, so that a request that follows in the same read is not fed to the parser before its turn. Both must
+agree on the end: if they do not, the message is refused. Two parsers that disagree are how requests are smuggled.
 
 The scanner also bounds what carries no body: sizes with endless zeros, extensions and trailers.
 """

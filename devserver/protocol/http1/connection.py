@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection: bytes in, one exchange at a time (RFC 9112).
 
-Strategy. The connection finds the end of each head itself and hands llhttp one whole head, after the raw request line and
-the sizes have been checked. The body of a message with Content-Length is the next so many bytes and needs no parser;
-a chunked body goes through llhttp up to the end that :class:`ChunkScanner` finds. Bytes behind a message stay raw
+Strategy. The connection finds the end of each head itself and hands llhttp one whole head, after the raw request line
+and the sizes have been checked. The body of a message with Content-Length is the next so many bytes and needs no
+parser; a chunked body goes through llhttp up to the end that :class:`ChunkedBody` finds. Bytes behind a message stay raw
 until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered in
 order by themselves, and a connection between requests is described by its unparsed bytes.
 
@@ -33,20 +33,15 @@ HEAD, BODY, BUSY, LINGERING, CLOSED = range(5)
 _END_OF_HEAD = b"\r\n\r\n"
 _NAME_LENGTH_MAX = 64
 
-# Names whose values change how the message is read. They are collected apart, so that others cost one dict look-up.
-_FRAMING_FIELDS = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"host",
-        b"transfer-encoding",
-        b"upgrade",
-    }
+# Fields whose values change how the message is read, or whom it comes from. They are collected apart, so that a
+# request with a Host alone is known to need no further look, and every other field costs one dict look-up.
+_TELLING_FIELDS = frozenset(
+    b"connection content-length content-type expect host transfer-encoding upgrade "
+    b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
+_telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
-"""Field names as they were received → lower-cased, of ordinary fields that have been seen."""
+"""Both: field names as they were received → lower-cased, of fields that have been seen."""
 _NAMES_MAX = 1024
 
 
@@ -273,13 +268,21 @@ class Http1Connection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None or exchange.started:
             return
-        admitted = self.state.admit(self)
-        if admitted:
-            exchange.start()
+        state = self.state
+        if state.bounded:
+            admitted = state.admit(self)
+            if admitted is None:
+                return
+            if not admitted:
+                self._refuse(Refusal(503, "The server is at its limit of concurrent requests; try again soon."))
+                return
+        exchange.started = True
+        task = state.start_task(exchange.run())
+        if not exchange.finished:
+            exchange.task = task
+            state.tasks.add(task)
             if exchange.head is not None:
                 exchange.release_head()
-        elif admitted is False:
-            self._refuse(Refusal(503, "The server is at its limit of concurrent requests; try again soon."))
 
     # Called by the exchange
 
@@ -292,7 +295,7 @@ class Http1Connection(asyncio.Protocol):
     def response_complete(self, exchange: Exchange) -> None:
         """The last byte of the response is with the transport."""
         if not exchange.keep_alive or self.state.stopping:
-            self._finish(exchange)
+            self._finish()
             return
         if self._mode == BUSY:
             self._next_request()
@@ -301,7 +304,7 @@ class Http1Connection(asyncio.Protocol):
             if self._body_left > limits.UNREAD_BODY_MAX or (
                 self._chunks is not None and exchange.body_bytes_received > limits.UNREAD_BODY_MAX
             ):
-                self._finish(exchange)
+                self._finish()
                 return
             # The rest is read and thrown away; then the next request's turn comes.
             if self._reading_paused:
@@ -323,16 +326,12 @@ class Http1Connection(asyncio.Protocol):
         """The parser has read one field of the head."""
         lowered = _ordinary_names.get(name)
         if lowered is None:
-            lowered = name.lower()
-            if lowered in _FRAMING_FIELDS:
+            lowered = _telling_names.get(name) or _remember(name)
+            if lowered in _TELLING_FIELDS:
                 self._fields.append((lowered, value))
             elif b"_" in lowered:
                 # CGI and WSGI map "-" and "_" to one name; such a field could pass for one that a proxy checks.
                 return
-            elif len(name) <= _NAME_LENGTH_MAX:
-                if len(_ordinary_names) >= _NAMES_MAX:
-                    _ordinary_names.clear()
-                _ordinary_names[name] = lowered
         self._headers.append((lowered, value))
 
     def _read_head(self, *, started: bool = False) -> None:
@@ -404,8 +403,10 @@ class Http1Connection(asyncio.Protocol):
         if size > bounds.request_line:
             self._check_sizes(head, 0, size)
         line = parse_request_line(head[: head.find(b"\r\n")])
-        self._headers = headers = []
-        self._fields = fields = []
+        headers: list[tuple[bytes, bytes]] = []
+        fields: list[tuple[bytes, bytes]] = []
+        self._headers = headers
+        self._fields = fields
         parser = self._parser
         if parser is None:
             parser = self._parser = self.state.parser_factory(self)
@@ -437,7 +438,7 @@ class Http1Connection(asyncio.Protocol):
         headers: list[tuple[bytes, bytes]],
         fields: list[tuple[bytes, bytes]],
     ) -> None:
-        """Reads the fields that decide where the body ends and whether the connection stays open (RFC 9112 §6, §9.3)."""
+        """Reads the fields that decide where the body ends and whether the connection persists (RFC 9112 §6, §9.3)."""
         is_1_1 = line.http_version == "1.1"
         _check_transfer_codings(line, fields)
         length: int | None = None
@@ -477,9 +478,7 @@ class Http1Connection(asyncio.Protocol):
 
         keep_alive = b"close" not in options and (is_1_1 or b"keep-alive" in options)
         body_complete = not chunked and not length
-        exchange = self._make_exchange(
-            line, headers, keep_alive, body_complete, expects_continue and not body_complete
-        )
+        exchange = self._make_exchange(line, headers, keep_alive, body_complete, expects_continue and not body_complete)
         if body_complete:
             return
         # The parser of the head is left in the middle of a message; the next head gets a fresh one.
@@ -508,7 +507,7 @@ class Http1Connection(asyncio.Protocol):
         state = self.state
         client, scheme = self._client, self._scheme
         root_path, root_path_raw = state.root_path, state.root_path_raw
-        if self._trusted and state.forwarded is not None:
+        if self._trusted and len(self._fields) > 1 and state.forwarded is not None:
             client, scheme, host, prefix = state.forwarded.apply(headers, client, scheme)
             if host is not None:
                 headers[:] = [(b"host", host), *(field for field in headers if field[0] != b"host")]
@@ -600,7 +599,7 @@ class Http1Connection(asyncio.Protocol):
             self._end_body(exchange)
         elif exchange.stage == COMPLETE:
             if exchange.body_bytes_received > limits.UNREAD_BODY_MAX and self._chunks is not None:
-                self._finish(exchange)
+                self._finish()
         elif exchange.body_bytes_waiting > limits.READ_HIGH_WATER:
             self._pause_reading()
             self._rest()
@@ -650,7 +649,7 @@ class Http1Connection(asyncio.Protocol):
         timeout_s = self.state.limits.timeout_keep_alive
         self.deadline = self.state.loop.time() + timeout_s if timeout_s else 0.0
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self) -> None:
         """Closes after the response. Bytes that still come are read first, or they would reset the response away."""
         unread = (self._mode == BODY or bool(self._raw)) and not self._eof
         self.exchange = None
@@ -744,6 +743,17 @@ class Http1Connection(asyncio.Protocol):
         """Reads on when few enough pipelined bytes wait."""
         if self._reading_paused and len(self._raw) - self._position <= limits.READ_HIGH_WATER:
             self._resume_reading()
+
+
+def _remember(name: bytes) -> bytes:
+    """Lower-cases a field name and keeps it for the next time, within bounds."""
+    lowered = name.lower()
+    if len(name) <= _NAME_LENGTH_MAX and b"_" not in name:
+        names = _telling_names if lowered in _TELLING_FIELDS else _ordinary_names
+        if len(names) >= _NAMES_MAX:
+            names.clear()
+        names[name] = lowered
+    return lowered
 
 
 def _check_transfer_codings(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> None:

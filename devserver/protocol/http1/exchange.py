@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # How far the response is.
 AWAITING_START, AWAITING_BODY, STREAMING, AWAITING_TRAILERS, COMPLETE = range(5)
+_BODY_STAGES = (AWAITING_BODY, STREAMING)
 
 # How the end of the body is marked (RFC 9112 §6).
 UNDECIDED, NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(5)
@@ -63,16 +64,14 @@ class Exchange:
         "_body",
         "_body_taken",
         "_bytes_sent",
-        "_bytes_since_yield",
-        "_close",
         "_deliveries",
         "_framing",
         "_length_left",
         "_lost_at",
         "_received_at",
         "_response_headers",
-        "_sends_since_yield",
         "_trailers",
+        "_turn_left",
         "_waiter",
         "body_bytes_received",
         "body_bytes_waiting",
@@ -125,38 +124,25 @@ class Exchange:
         self.disconnected = False
         """The client will send nothing more and need not be there: ``receive`` says so."""
         self._waiter: asyncio.Future[None] | None = None
-        self._lost_at = 0.0
 
         self.stage = AWAITING_START
         self.status = 0
         self.head: bytes | None = None
         """The encoded head while it waits for the first body chunk."""
         self._framing = UNDECIDED
-        self._length_left = 0
-        """Body bytes that a Content-Length still promises; -1 when there is none."""
-        self._close = False
-        self._trailers = False
         self._bytes_sent = 0
         """Bytes of the response body, without framing."""
-        self._sends_since_yield = 0
-        self._bytes_since_yield = 0
+        self._turn_left = limits.BYTES_PER_TURN
+        """What may still be sent before the loop gets a turn."""
         self._response_headers: list[tuple[bytes, bytes]] = []
         self._received_at = time.perf_counter() if connection.logs_requests else 0.0
 
     # The app's side
 
-    def start(self) -> None:
-        """Runs the app up to its first suspension; it must never raise."""
-        self.started = True
-        state = self.connection.state
-        task = state.start_task(self._run())
-        if not self.finished:
-            self.task = task
-            state.tasks.add(task)
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
         try:
-            result = await self.connection.state.app(self.scope, self.receive, self.send)
+            app: Any = self.connection.state.app  # Any: an app may return something although it must not.
+            result = await app(self.scope, self.receive, self.send)
         except BaseException as exc:
             self._app_raised(exc)
         else:
@@ -165,7 +151,8 @@ class Exchange:
         finally:
             self.finished = True
             state = self.connection.state
-            state.release()
+            if state.bounded:
+                state.release()
             if self.task is not None:
                 state.tasks.discard(self.task)
                 self.task = None
@@ -229,10 +216,10 @@ class Exchange:
             if kind == "http.response.early_hint":
                 self._early_hint(message)
                 return
-        elif stage == AWAITING_BODY or stage == STREAMING:
+        elif stage in _BODY_STAGES:
             if kind == "http.response.body":
                 self._send_body(message.get("body", b""), message.get("more_body", False))
-                if connection.write_paused or self._sends_since_yield >= limits.SENDS_PER_TURN:
+                if connection.write_paused or self._turn_left <= 0:
                     await self._give_way()
                 return
             if kind == "http.response.pathsend" and stage == AWAITING_BODY:
@@ -249,22 +236,25 @@ class Exchange:
 
     def _start_response(self, message: Message) -> None:
         status = message["status"]
-        first_line = status_line(status)
         headers = message.get("headers", ())
-        encoded = encode_headers(headers)
         connection = self.connection
-        flags = encoded.flags
         state = connection.state
-        if flags & (HAS_DATE | HAS_SERVER):
-            defaults = state.headers_without(date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER))
-        else:
-            defaults = state.default_headers
-        self.head = first_line + defaults + encoded.block
-        self.status = status
-        self._length_left = -1 if encoded.content_length is None else encoded.content_length
-        self._trailers = bool(message.get("trailers", False))
-        if flags & HAS_CLOSE or state.stopping:
+        prefix = state.head_prefixes.get(status) or state.head_prefix(status)
+        block, length, flags = encode_headers(headers)
+        if flags:
+            if flags & HAS_CLOSE:
+                self.keep_alive = False
+            if flags & (HAS_DATE | HAS_SERVER):
+                prefix = status_line(status) + state.headers_without(
+                    date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER)
+                )
+        if state.stopping:
             self.keep_alive = False
+        self.head = prefix + block
+        self.status = status
+        # Body bytes that a Content-Length still promises; negative when there is none.
+        self._length_left = length
+        self._trailers = message.get("trailers", False)
         if connection.logs_requests:
             self._response_headers = headers if isinstance(headers, list) else list(headers)
         self.stage = AWAITING_BODY
@@ -324,12 +314,32 @@ class Exchange:
                 raise AppContractError(f"A response body must be bytes, not {type(body).__name__}.")
             body = bytes(body)
         transport = self.connection.transport
-        if self.head is not None:
-            head = self._finish_head(len(body), more_body=more_body)
+        size = len(body)
+        head = self.head
+        if head is not None:
+            line = self.line
+            if (
+                not more_body
+                and line.is_plain
+                and self.keep_alive
+                and (self._length_left == size or self._length_left < 0)
+                and self.status not in BODILESS
+                and not self._trailers
+                and not self.expects_continue
+            ):
+                # The whole of an ordinary response in one write; every other case takes the long way below.
+                self.head = None
+                if size <= limits.WRITE_JOIN_MAX:
+                    transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
+                else:
+                    transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (head, size), body))
+                self._bytes_sent = size
+                self._complete()
+                return
+            head = self._finish_head(size, more_body=more_body)
             self.stage = STREAMING
         else:
             head = b""
-        size = len(body)
         framing = self._framing
         if framing == LENGTH:
             left = self._length_left - size
@@ -371,16 +381,11 @@ class Exchange:
 
     def _body_bytes_sent(self, size: int) -> None:
         self._bytes_sent += size
-        self._bytes_since_yield += size
-        if self._bytes_since_yield >= limits.BYTES_PER_TURN:
-            self._sends_since_yield = limits.SENDS_PER_TURN
-        else:
-            self._sends_since_yield += 1
+        self._turn_left -= max(size, limits.BYTES_PER_SEND)
 
     async def _give_way(self) -> None:
         """Waits while the transport is above its high-water mark; else yields once, for fairness."""
-        self._sends_since_yield = 0
-        self._bytes_since_yield = 0
+        self._turn_left = limits.BYTES_PER_TURN
         if self.stage == COMPLETE:
             return
         if self.connection.write_paused:
@@ -430,7 +435,9 @@ class Exchange:
                 if self.connection.lost:
                     raise ClientDisconnected("The client has closed the connection.")
                 if not chunk:
-                    raise AppContractError(f"The file {os.fspath(path)!r} is shorter than the response's Content-Length.")
+                    raise AppContractError(
+                        f"The file {os.fspath(path)!r} is shorter than the response's Content-Length."
+                    )
                 left -= len(chunk)
                 self._send_body(chunk, more_body=bool(left))
                 if self.connection.write_paused and left:

@@ -1,4 +1,4 @@
-"""The callbacks of :mod:`devserver.protocol.http1.llhttp` from h11, which is pure Python: for PyPy, and as a second opinion.
+"""The callbacks of :mod:`devserver.protocol.http1.llhttp` from h11, which is pure Python: for PyPy.
 
 An instance judges one message after another. h11's own connection is used up by each message, so a new one is made for
 every head; what it would do beyond parsing (keep-alive, pipelining, Expect) is the connection's business here.
@@ -13,7 +13,9 @@ from devserver.errors import ConfigError
 try:
     import h11
 except ModuleNotFoundError as exc:
-    raise ConfigError("--http h11 needs the package h11, which is not installed.", hint='pip install "devserver[h11]"') from exc
+    raise ConfigError(
+        "--http h11 needs the package h11, which is not installed.", hint='pip install "devserver[h11]"'
+    ) from exc
 
 _HEAD_BYTES_MAX = 1 << 20
 """h11's own limit is put out of the way: the connection has checked the size of the head before."""

@@ -16,10 +16,12 @@ READ_HIGH_WATER = 65536
 WRITE_JOIN_MAX = 65536
 """Up to this size head and body are joined into one buffer; above it, gathering them in one call is cheaper."""
 UNREAD_BODY_MAX = 65536
-"""A request body that the app did not read is discarded up to here; beyond it the connection is closed (RFC 9112 §9.6)."""
+"""A request body that the app did not read is discarded up to here; beyond it the connection is closed."""
 SENDS_PER_TURN = 16
 BYTES_PER_TURN = 262144
-"""A response that has sent this much without suspending yields to the loop once, so that other connections get their turn."""
+"""A response that has sent this often or this much yields once, so that other connections get their turn."""
+BYTES_PER_SEND = BYTES_PER_TURN // SENDS_PER_TURN
+"""What a small send counts for in that account."""
 LINGER_S = 5.0
 """How long the peer's remaining bytes are read and thrown away before a connection is closed (RFC 9112 §9.6)."""
 LOST_GRACE_S = 5.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TypeAlias
 
 from devserver.errors import AppContractError
 
@@ -17,7 +17,9 @@ CACHE_ENTRIES_MAX = 1024
 CACHED_BYTES_MAX = 64
 
 STATUS_LINES: dict[int, bytes] = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+    if status >= 200
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODILESS = frozenset({204, 304})
@@ -33,16 +35,11 @@ HAS_CLOSE = 4
 HAS_CONNECTION = 8
 
 
-class EncodedHeaders(NamedTuple):
-    """The header lines of a response and what they mean for its framing."""
-
-    block: bytes
-    """Lines that end with CRLF each, without Content-Length, Transfer-Encoding and Connection: framing is the server's."""
-    content_length: int | None
-    flags: int
-    """HAS_DATE and HAS_SERVER: the app sent its own; HAS_CLOSE: it asked for the connection to be closed;
-    HAS_CONNECTION: it named other connection options, which are in the block."""
-
+EncodedHeaders: TypeAlias = tuple[bytes, int, int]
+"""The header lines of a response and what they mean for its framing: the lines, which end with CRLF each, without
+Content-Length, Transfer-Encoding and ``close``, since framing is the server's; the Content-Length, or -1; and the flags
+HAS_DATE and HAS_SERVER (the app sent its own), HAS_CLOSE (it asked for the connection to be closed) and HAS_CONNECTION
+(it named other connection options). A plain tuple: one is made per response."""
 
 _seen: dict[tuple[bytes, bytes], bytes] = {}
 
@@ -52,10 +49,12 @@ def status_line(status: int) -> bytes:
 
     :raises AppContractError: the status is not a final one of three digits.
     """
+    line = STATUS_LINES.get(status)
+    if line is not None:
+        return line
     if not isinstance(status, int) or not 200 <= status <= 999:
         raise AppContractError(f"The response status must be an integer from 200 to 999, not {status!r}.")
-    line = STATUS_LINES.get(status)
-    return line if line is not None else b"HTTP/1.1 %d \r\n" % status
+    return b"HTTP/1.1 %d \r\n" % status
 
 
 def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
@@ -65,13 +64,13 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
         holds a control character, or the framing headers contradict each other.
     """
     lines: list[bytes] = []
-    content_length: int | None = None
+    content_length = -1
     flags = 0
     try:
         for name, value in headers:
             line = _seen.get((name, value))
             if line is None:
-                if name == b"content-length" and content_length is None and value.isdigit() and len(value) < 19:
+                if name == b"content-length" and content_length < 0 and value.isdigit() and len(value) < 19:
                     content_length = int(value)
                     continue
                 lowered = _check(name, value)
@@ -84,13 +83,15 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
                         _seen[(name, value)] = line
                 elif special == "content-length":
                     length = _content_length(value)
-                    if content_length is not None and length != content_length:
+                    if content_length >= 0 and length != content_length:
                         raise AppContractError("The response has two different Content-Length headers.")
                     content_length = length
                     continue
                 elif special == "transfer-encoding":
                     if value.strip().lower() != b"chunked":
-                        raise AppContractError("The server chooses the transfer coding; only \"chunked\" may be asked for.")
+                        raise AppContractError(
+                            'The server chooses the transfer coding; only "chunked" may be asked for.'
+                        )
                     continue
                 elif special == "connection":
                     kept, close = _connection_options(value)
@@ -106,7 +107,7 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
             lines.append(line)
     except (TypeError, ValueError) as exc:
         raise AppContractError(f"The response headers must be pairs of byte strings: {exc}.") from exc
-    return EncodedHeaders(b"".join(lines), content_length, flags)
+    return b"".join(lines), content_length, flags
 
 
 def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -114,19 +115,19 @@ def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     :raises AppContractError: as in :func:`encode_headers`, or a field that may not stand in a trailer.
     """
-    encoded = encode_headers(headers)
-    if encoded.content_length is not None or encoded.flags & (HAS_CLOSE | HAS_CONNECTION):
+    block, content_length, flags = encode_headers(headers)
+    if content_length >= 0 or flags & (HAS_CLOSE | HAS_CONNECTION):
         raise AppContractError("Framing and connection fields may not be sent as trailers.")
-    return encoded.block
+    return block
 
 
 def encode_early_hints(links: Iterable[bytes]) -> bytes:
     """A 103 response with one Link field for each of ``links`` (RFC 8297)."""
-    block = encode_headers([(b"link", link) for link in links]).block
+    block, _, _ = encode_headers([(b"link", link) for link in links])
     return b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % block
 
 
-def error_response(status: int, reason: str, defaults: bytes, *, head_only: bool = False, retry_after_s: int = 0) -> bytes:
+def error_response(status: int, reason: str, defaults: bytes, *, retry_after_s: int = 0) -> bytes:
     """A whole response that says in plain text what was wrong, and closes the connection.
 
     :param reason: one sentence; it is the body.
@@ -141,7 +142,7 @@ def error_response(status: int, reason: str, defaults: bytes, *, head_only: bool
         retry,
         len(body),
     )
-    return head if head_only else head + body
+    return head + body
 
 
 _SPECIAL: dict[bytes, str | int] = {

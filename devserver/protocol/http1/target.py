@@ -20,7 +20,7 @@ METHODS = frozenset(
     b"PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
     b"UNSUBSCRIBE".split()
 )
-"""The methods that llhttp parses in HTTP requests, less CONNECT, which asks for a proxy; a test compares them with llhttp."""
+"""The methods that llhttp parses in HTTP requests, less CONNECT, which asks for a proxy."""
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VISIBLE = bytes(range(0x21, 0x7F))
@@ -42,6 +42,8 @@ class RequestLine(NamedTuple):
     authority: bytes | None
     """Of an absolute-form target; it replaces the Host field (RFC 9112 §3.2.2)."""
     target: bytes
+    is_plain: bool
+    """HTTP/1.1 and not HEAD: the response may be framed by a Content-Length and stay open."""
 
 
 _seen_lines: dict[bytes, RequestLine] = {}
@@ -80,6 +82,7 @@ def parse_request_line(line: bytes) -> RequestLine:
         http_version="1.1" if version == b"HTTP/1.1" else "1.0",
         authority=authority,
         target=target,
+        is_plain=version == b"HTTP/1.1" and method != b"HEAD",
     )
     if len(line) <= CACHED_BYTES_MAX:
         if len(_seen_lines) >= CACHE_ENTRIES_MAX:
@@ -120,7 +123,7 @@ def check_host(value: bytes) -> None:
         return
     if value.startswith(b"["):
         host, bracket, port = value[1:].partition(b"]")
-        wrong = not bracket or not host or b":" not in host or host.translate(None, _IP_LITERAL)
+        wrong = not bracket or b":" not in host or bool(host.translate(None, _IP_LITERAL))
         if port and not port.startswith(b":"):
             wrong = True
         port = port[1:]
