@@ -171,7 +171,7 @@ def _frame(frame: Frame) -> str:
     texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n")
     for (number, _), text in zip(context, texts, strict=True):
         here = ' class="here"' if number == frame.line else ""
-        lines.append(f'<code{here}><span class="gutter">{number}</span>{escape(text)}</code>')
+        lines.append(f'<code{here}><span class="gutter">{number or ""}</span>{escape(text)}</code>')
     source = f'<pre class="source">{"".join(lines)}</pre>' if lines else ""
     return f'<section class="frame">{_where(frame)}{source}</section>'
 

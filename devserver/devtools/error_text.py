@@ -88,8 +88,12 @@ def _frame(frame: Frame) -> list[str]:
     if not frame.context and not frame.source:
         return [f"{_code(f'{frame.path}:{frame.line}')} in {_code(frame.function)}"]
     context = frame.context or ((frame.line, frame.source),)
-    width = len(str(context[-1][0]))
-    lines = [f"{'>' if number == frame.line else ' '} {number:>{width}} | {text}".rstrip() for number, text in context]
+    width = max(len(str(number)) for number, _ in context)
+    lines = [
+        # Number 0 is no line of the file but a mark below the line before it: where a SyntaxError was seen.
+        f"{'>' if number == frame.line else ' '} {number or '':>{width}} | {text}".rstrip()
+        for number, text in context
+    ]
     return [f"{_code(f'{frame.path}:{frame.line}')} in {_code(frame.function)}", _fenced("\n".join(lines), "python")]
 
 

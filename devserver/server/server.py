@@ -221,12 +221,8 @@ class Server:
         target, app = self.target, self._loaded_app
         if target is None or app is None or self._listeners is None:
             raise AssertionError("startup() is called by serve(), which prepares first")
-        self.lifespan = Lifespan(
-            app,
-            mode=self.config.lifespan,
-            emitter=self.emitter,
-            first_party=FirstParty(project_root(target, Path.cwd()), self.config.reload_dirs or ()),
-        )
+        first_party = FirstParty(project_root(target, Path.cwd()), self.config.reload_dirs or ())
+        self.lifespan = Lifespan(app, mode=self.config.lifespan, emitter=self.emitter, first_party=first_party)
         if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
             return
         self.server_state = state = ServerState(
@@ -238,6 +234,7 @@ class Server:
             context=contextvars.copy_context(),
         )
         state.failure_response = self._failure_response
+        state.first_party = first_party
         state.debug = self._debug
         state.on_limit = self._on_limit
         state.on_fatal = self._on_fatal

@@ -222,11 +222,12 @@ class Narrator:
         lines: list[Line] = [(("text", "  "), ("link", where), ("dim", " in "), ("text", frame.function))]
         if not (last and frame.context):
             return lines + ([(("source", f"      {frame.source}"),)] if frame.source else [])
-        width = len(str(frame.context[-1][0]))
+        width = max(len(str(number)) for number, _ in frame.context)
         texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in frame.context)).split("\n")
         for (number, _), text in zip(frame.context, texts, strict=True):
             here = number == frame.line
-            gutter = f"    {'>' if here else ' '} {number:>{width}} │ "
+            # Number 0 is no line of the file but a mark below the line before it: where a SyntaxError was seen.
+            gutter = f"    {'>' if here else ' '} {number or '':>{width}} │ "
             lines.append((("bad" if here else "dim", gutter), ("source" if here else "dim", text)))
         return lines
 
