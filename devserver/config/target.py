@@ -90,29 +90,39 @@ def find_module_file(module: str, search: Sequence[str]) -> Path | None:
 
     :param search: folders, in the order of ``sys.path``.
     """
-    locations: Sequence[str] | None = list(search)
-    name = ""
-    spec = None
+    locations: Sequence[str] = search
+    origin: str | None = None
     for part in module.split("."):
-        if locations is None:
-            return None
-        name = f"{name}.{part}" if name else part
-        spec = importlib.machinery.PathFinder.find_spec(name, locations)
+        origin, locations = _find_module(part, locations)
+    return Path(origin) if origin else None
+
+
+# In the order of the import system: an extension module hides a source file of its name.
+_LOADERS = (
+    (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES),
+    (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES),
+    (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
+)
+
+
+def _find_module(name: str, locations: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The file of one module and the folders of its submodules; a namespace package has only the latter."""
+    portions: list[str] = []
+    for folder in locations:
+        spec = importlib.machinery.FileFinder(folder or ".", *_LOADERS).find_spec(name)
         if spec is None:
-            return None
-        # A namespace package's own object looks its parent up in sys.modules when it is read: copy its list.
-        found = spec.submodule_search_locations
-        locations = list(getattr(found, "_path", found)) if found is not None else None
-    if spec is None or not spec.origin or not spec.has_location:
-        return None
-    return Path(spec.origin)
+            continue
+        if spec.loader is not None:
+            return spec.origin, spec.submodule_search_locations or ()
+        portions += spec.submodule_search_locations or ()
+    return None, portions
 
 
 def _split(text: str) -> tuple[str, str | None]:
     """Cuts at the colon that ends the location; a drive letter's is not one, nor those inside a call."""
     head, parenthesis, _ = text.partition("(")
     cut = head.rfind(":")
-    if cut <= 0 or (cut == 1 and head[2:3] in {"\\", "/"}):
+    if cut < 0 or (cut == 1 and head[2:3] in {"\\", "/"}):
         if parenthesis:
             raise ConfigError(f'"{text}" does not name an app: a call needs a module before it.', hint=_FORMS)
         return text, None
