@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from devserver.cli.options import in_order, shown
 from devserver.cli.run import working_directory
 from devserver.config import option as options
+from devserver.config.discovery import find_target
 from devserver.config.sources import Resolved, resolve
-from devserver.errors import UsageError
+from devserver.errors import DevserverError, UsageError
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -29,6 +31,8 @@ def config(command: str, *, as_json: bool, chdir: str | None = None) -> str:
         raise UsageError(f"There are no settings of {command!r}.", hint=f"Ask for one of {', '.join(COMMANDS)}.")
     cli = {"chdir": chdir} if chdir else {}
     resolved = resolve(command, cli, environ=os.environ, directory=working_directory())
+    if command == "run":
+        resolved = _with_app(resolved)
     known = in_order(command)
     return _json(known, resolved) if as_json else table(known, resolved)
 
@@ -42,6 +46,18 @@ def table(known: list[Field[Any]], resolved: Resolved) -> str:
     lines = [f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in rows]
     notices = [f"{notice.level}: {notice.text}" for notice in resolved.notices]
     return "\n".join([*lines, *([""] if notices else []), *notices])
+
+
+def _with_app(resolved: Resolved) -> Resolved:
+    """Names the app that would be served when nobody named one; none is no error here, as nothing is served."""
+    if resolved.config.app is not None or resolved.config.entrypoint is not None:
+        return resolved
+    try:
+        target = find_target(resolved.config, resolved.directory)
+    except DevserverError:
+        return dataclasses.replace(resolved, origins={**resolved.origins, "app": "not found"})
+    config = dataclasses.replace(resolved.config, app=target.import_string)
+    return dataclasses.replace(resolved, config=config, origins={**resolved.origins, "app": target.found})
 
 
 def _json(known: list[Field[Any]], resolved: Resolved) -> str:

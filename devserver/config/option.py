@@ -27,8 +27,8 @@ SAME: Final = object()
 
 # An integer written with more digits than this is a mistake, and int() of a very long text takes quadratic time.
 _DIGITS_MAX = 20
-# An upper bound beyond this is only there to refuse nonsense; naming it beside the lower one would confuse.
-_TOLD_MAX = 10**6
+TOLD_MAX = 10**6
+"""An upper bound beyond this is only there to refuse nonsense; naming it beside the lower one would confuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def _check_number(declared: Option, value: Any, label: str) -> Any:
     low, high = declared.minimum, declared.maximum
     shown = f"{value:#o}" if declared.kind == "octal" and value >= 0 else f"{value}"
     if (low is not None and value < low) or (high is not None and value > high):
-        if low is not None and high is not None and high < _TOLD_MAX:
+        if low is not None and high is not None and high < TOLD_MAX:
             top = f"{int(high):#o}" if declared.kind == "octal" else _plain(high)
             raise ConfigError(f"{label}: {shown} is not between {_plain(low)} and {top}.")
         limit = f"less than {_plain(low)}" if low is not None and value < low else f"more than {_plain(high)}"

@@ -113,10 +113,10 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     _take_folder(given, variables, directory)
     chdir = _first("chdir", given, variables)
     if chdir:
-        directory = _folder(directory / chdir, "chdir")
+        directory = _folder(directory / chdir, "--chdir" if "chdir" in given.values else variables.values["chdir"][1])
     project = _project(command, directory)
     if not chdir and (inner := _first("chdir", *project)):
-        directory = _folder(Path(inner), "chdir")
+        directory = _folder(Path(inner), "chdir in pyproject.toml")
     fallbacks = _fallbacks(environ, command)
     layers = [given, variables, fallbacks, *project]
 
