@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_format
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +81,13 @@ def test_json_error_has_message_hint_exit_code_and_failure() -> None:
     }
     error = json_format.loads(json.line(AppLoadError("broken", failure=Failure("E", "m", ()))))
     assert (error["failure"]["kind"], error["exit_code"]) == ("E", 3)
+
+
+@pytest.mark.parametrize("kind", json.WRITTEN, ids=lambda kind: kind.__name__)
+def test_documentation_names_every_member_of_every_event(kind: type) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "terminal.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind.__name__}` |")]
+    assert [field.name for field in dataclasses.fields(kind) if f"`{field.name}`" not in row] == []
 
 
 def test_importing_the_ui_does_not_import_rich() -> None:
