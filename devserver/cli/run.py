@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver import __version__
+from devserver.cli.environment import enter
 from devserver.config.sources import DEFAULT, resolve
 from devserver.errors import DevserverError, UsageError
 from devserver.events import Emitter
@@ -25,6 +27,7 @@ def run(given: Mapping[str, object]) -> int:
     :raises DevserverError: the settings are wrong; what goes wrong later is reported by the UI.
     """
     resolved = resolve("run", given, environ=os.environ, directory=working_directory())
+    enter(resolved.directory)
     os.chdir(resolved.directory)
     os.environ.update(resolved.environment)
 
@@ -32,7 +35,7 @@ def run(given: Mapping[str, object]) -> int:
     from devserver.ui import make_ui
 
     emitter = Emitter()
-    ui = make_ui(resolved.config, stdout=sys.stdout, stderr=sys.stderr)
+    ui = make_ui(resolved.config, stdout=sys.stdout, stderr=sys.stderr, name=f"devserver {__version__}")
     ui.attach(emitter)
     try:
         for notice in resolved.notices:

@@ -62,8 +62,8 @@ OTHER_COMMANDS = {
 }
 """Options that only another command has, so that they are answered with its name and not called unknown."""
 
-# Variables with our prefix that belong to the scripts of this repository.
-_NOT_OPTIONS = frozenset({"DEVSERVER_PYTHON"})
+# Variables with our prefix that are no options: of the scripts of this repository, and of a command that hands over.
+_NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_PYTHON"})
 
 # The env file is chosen, and the folder entered, before the file is read: it cannot say these itself.
 _BEFORE_ENV_FILES = ("chdir", "env_file", "mode")
