@@ -21,7 +21,8 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import MutableMapping, Sequence
+import time
+from collections.abc import Generator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -44,6 +45,9 @@ _NEXT_PORTS = 100
 
 _SAME_PORT_TRIES = 16
 """How often a free port is asked for until it is free for every address of a host."""
+
+_LOCK_S = 1.0
+"""Replacing a stale Unix socket takes a millisecond; a lock that is held longer is about something else."""
 
 Address: TypeAlias = tuple[int, str, int, int, int]
 """Family, address literal, port, flow information and scope (the last two for IPv6 only)."""
@@ -418,17 +422,44 @@ def _bind_unix(path: str, permissions: int | None) -> Listener:
             f"The path of the Unix socket is {size} bytes long; the system takes {UNIX_PATH_MAX}: {path}",
             hint="Choose a shorter path, such as one in /tmp or /run.",
         )
-    replaced_mode = _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _locked(os.path.dirname(path) or "."):
+        replaced_mode = _remove_stale(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(path)
+            # Before listen(), so that nobody connects under other permissions. The default is uvicorn's: everybody
+            # may connect, and a file that is replaced keeps its mode.
+            os.chmod(path, permissions if permissions is not None else replaced_mode)
+        except OSError as exc:
+            sock.close()
+            raise _unix_error(path, exc) from exc
+        return Listener(sock, f"unix:{path}", path=os.path.abspath(path), _file=_file_id(path))
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Generator[None, None, None]:
+    """Keeps another server from replacing the same stale socket at the same moment, and so removing ours.
+
+    A precaution: whoever cannot have the lock goes on without it.
+    """
     try:
-        sock.bind(path)
-        # Before listen(), so that nobody connects under other permissions. The default is uvicorn's: everybody may
-        # connect, and a file that is replaced keeps its mode.
-        os.chmod(path, permissions if permissions is not None else replaced_mode)
-    except OSError as exc:
-        sock.close()
-        raise _unix_error(path, exc) from exc
-    return Listener(sock, f"unix:{path}", path=os.path.abspath(path), _file=_file_id(path))
+        import fcntl
+
+        lock = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        deadline = time.monotonic() + _LOCK_S
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.005)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _remove_stale(path: str) -> int:

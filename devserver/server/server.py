@@ -107,7 +107,9 @@ class Server:
         self._exit = _Flag()
         self._force = _Flag()
         self._captured_signals: list[int] = []
+        self._capturing = False
         self._original_handlers: dict[int, Any] = {}
+        """Kept afterwards: a server that began to capture later restores our handler when it ends, see _restore()."""
 
     @property
     def should_exit(self) -> bool:
@@ -235,7 +237,8 @@ class Server:
         )
         state.failure_response = self._failure_response
         state.first_party = first_party
-        state.debug = self._debug
+        if self._debug:
+            state.extensions["http.response.debug"] = {}
         state.on_limit = self._on_limit
         state.on_fatal = self._on_fatal
         try:
@@ -333,15 +336,15 @@ class Server:
         try:
             yield
         finally:
-            for number, handler in self._original_handlers.items():
-                # None: it was not set from Python, and cannot be set again from here.
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-            self._original_handlers.clear()
+            self._capturing = False
+            for number, original in self._original_handlers.items():
+                _restore(number, original)
         self.raise_captured_signals()
 
     def install_signal_handlers(self) -> None:
         """Sets :meth:`handle_exit` for SIGINT and SIGTERM. Override it to leave signals alone."""
         self._original_handlers = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        self._capturing = True
 
     def raise_captured_signals(self) -> None:
         """Raises the signals that stopped the server again. A command, whose exit code is 0 then, overrides it."""
@@ -391,6 +394,17 @@ class Server:
             # is of no interest any more.
             task.exception()
         return False
+
+
+def _restore(number: int, handler: Any) -> None:
+    """Gives a signal back to ``handler``, in whatever order the servers of one program come and go."""
+    on_top = getattr(signal.getsignal(number), "__self__", None)
+    if isinstance(on_top, Server) and on_top._capturing:  # noqa: SLF001 - of the class above
+        return
+    while isinstance(below := getattr(handler, "__self__", None), Server) and not below._capturing:  # noqa: SLF001
+        handler = below._original_handlers.get(number)  # noqa: SLF001
+    # None: it was not set from Python, and cannot be set again from here.
+    signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 class _Flag:
