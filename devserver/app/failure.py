@@ -63,9 +63,31 @@ def kind_of(exc: BaseException) -> str:
     return name if module in {"builtins", "__main__", ""} else f"{module}.{name}"
 
 
+def sentence(failure: Failure) -> str:
+    """``ZeroDivisionError: division by zero (main.py:7)``."""
+    what = f"{failure.kind}: {failure.message}" if failure.message else failure.kind
+    where = place(failure)
+    return f"{what} ({where})" if where else what
+
+
+def place(failure: Failure) -> str:
+    """``file:line`` of the user's innermost frame, else of the innermost one; empty when there is none."""
+    frames = [frame for frame in failure.frames if frame.first_party] or failure.frames
+    return f"{_short(frames[-1].path)}:{frames[-1].line}" if frames else ""
+
+
 def is_own(path: str) -> bool:
     """Whether a code file is devserver's, or part of the import machinery."""
     return path.startswith((_OWN_FOLDER, "<frozen importlib")) or path in _IMPORT_FILES
+
+
+def _short(path: str) -> str:
+    """Relative to the working directory when the file lies below it."""
+    try:
+        relative = os.path.relpath(path)
+    except (ValueError, OSError):
+        return path
+    return path if relative.startswith("..") else relative
 
 
 def _fold(

@@ -6,13 +6,14 @@ frames; must not know what is being loaded beyond its name.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Container
-from types import TracebackType
+from typing import TYPE_CHECKING
 
-from devserver.app.failure import is_own, kind_of, message_of
+from devserver.app.failure import place, sentence
+
+if TYPE_CHECKING:
+    from devserver.events import Failure
 
 # Packages whose import name is not the name they are installed by.
 DISTRIBUTIONS = {
@@ -43,48 +44,40 @@ DISTRIBUTIONS = {
     "zmq": "pyzmq",
 }
 
+_TEXT_CHARS_MAX = 120
 _PARTIAL = re.compile(r"partially initialized module '([^']+)'")
 
 
-def explain(exc: BaseException, name: str, first_party: Container[str]) -> tuple[str, str]:
+def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
     """One sentence and a hint.
 
     :param exc: what the import raised.
+    :param failure: the same, folded.
     :param name: what was imported, with its quotes.
-    :param first_party: tells the user's own files from all others.
     """
-    place = _place(exc.__traceback__, first_party)
-    at = f" at {place}" if place else ""
+    where = place(failure)
+    at = f" at {where}" if where else ""
     if isinstance(exc, SyntaxError):
-        return _syntax(exc, name)
+        text = f': "{exc.text.strip()[:_TEXT_CHARS_MAX]}"' if exc.text and exc.text.strip() else ""
+        return f"Could not import {name}: {failure.message}{at}{text}", ""
     if isinstance(exc, SystemExit):
-        code = "" if exc.code is None else repr(exc.code)
+        code = "" if exc.code is None else repr(exc.code)[:_TEXT_CHARS_MAX]
         return (
             f"Could not import {name}: the program ended itself with sys.exit({code}){at}.",
             'Put what must not run on import under if __name__ == "__main__".',
         )
-    if isinstance(exc, ImportError | AttributeError) and (partial := _PARTIAL.search(message_of(exc))):
+    if isinstance(exc, ImportError | AttributeError) and (partial := _PARTIAL.search(failure.message)):
         return (
             f'Could not import {name}: circular import{at}, where "{partial[1]}" is needed before it is complete.',
             "Move what both need into a third module, or import it inside the function that uses it.",
         )
     if isinstance(exc, ModuleNotFoundError) and exc.name:
-        return _not_found(exc.name, name, place)
-    message = message_of(exc)
-    return (
-        f"Could not import {name}: {kind_of(exc)}{f': {message}' if message else ''}{f' ({place})' if place else ''}",
-        "",
-    )
+        return _not_found(exc.name, name, where)
+    return f"Could not import {name}: {sentence(failure)}", ""
 
 
-def _syntax(exc: SyntaxError, name: str) -> tuple[str, str]:
-    place = f"{exc.filename}:{exc.lineno}" if exc.filename and exc.lineno else str(exc.filename or "its source")
-    text = f': "{exc.text.strip()[:120]}"' if exc.text and exc.text.strip() else ""
-    return f"Could not import {name}: {message_of(exc)} in {place}{text}", ""
-
-
-def _not_found(missing: str, name: str, place: str) -> tuple[str, str]:
-    imports = f'{place} imports "{missing}"' if place else f'"{missing}" is imported'
+def _not_found(missing: str, name: str, where: str) -> tuple[str, str]:
+    imports = f'{where} imports "{missing}"' if where else f'"{missing}" is imported'
     top = missing.partition(".")[0]
     if missing in sys.stdlib_module_names:
         return f"Could not import {name}: {imports}, which this Python was built without.", ""
@@ -95,25 +88,3 @@ def _not_found(missing: str, name: str, place: str) -> tuple[str, str]:
         f"Could not import {name}: {imports}, which is not installed in {sys.prefix}.",
         f"Install it: uv add {package}, or pip install {package}.",
     )
-
-
-def _place(tb: TracebackType | None, first_party: Container[str]) -> str:
-    """``file:line`` of the user's innermost frame, else of the innermost one that is not ours."""
-    own = other = ""
-    while tb is not None:
-        path = tb.tb_frame.f_code.co_filename
-        if path in first_party:
-            own = f"{_short(path)}:{tb.tb_lineno}"
-        elif not is_own(path):
-            other = f"{path}:{tb.tb_lineno}"
-        tb = tb.tb_next
-    return own or other
-
-
-def _short(path: str) -> str:
-    """Relative to the working directory when that is shorter to read."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:
-        return path
-    return path if relative.startswith("..") else relative

@@ -18,7 +18,7 @@ import contextvars
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
-from devserver.app.failure import fold
+from devserver.app.failure import fold, sentence
 from devserver.app.introspect import is_starlette
 from devserver.errors import AppContractError, AppStartupError
 from devserver.events import AppRaised, Emitter, Failure, LifespanChanged, Notice
@@ -125,7 +125,7 @@ class Lifespan:
         try:
             await self._app(scope, self._receive, self._send)
         except asyncio.CancelledError as exc:
-            if self._phase != "over":
+            if self._phase != "over" and not (self._phase == "shutdown" and self._answered.is_set()):
                 self._raised = exc
             raise
         except BaseException as exc:
@@ -138,7 +138,9 @@ class Lifespan:
             return {"type": "lifespan.startup"}
         await self._shutdown.wait()
         if self._phase != "shutdown" or self._answered.is_set():
-            # Nothing follows shutdown; an app that asks again waits until its task is ended.
+            # Nothing follows shutdown: an app that asks again would wait for ever.
+            if self._task is not None:
+                self._task.cancel()
             await asyncio.get_running_loop().create_future()
         return {"type": "lifespan.shutdown"}
 
@@ -186,11 +188,8 @@ class Lifespan:
             await asyncio.wait([self._task], timeout=ABANDON_S)
         self._phase = "over"
         await self._end_task()
-        text = _last_line(self._failed or "")
         failure = self._fold("startup")
-        if failure is not None and (not text or text.endswith(failure.message)):
-            text = _sentence(failure)
-        raise AppStartupError(f"The app's startup failed: {text or 'it gave no reason'}", failure=failure)
+        raise AppStartupError(f"The app's startup failed: {self._reason(failure)}", failure=failure)
 
     def _end_without_answer(self) -> None:
         """The task has ended and said nothing."""
@@ -204,11 +203,11 @@ class Lifespan:
                     hint="Leave out --lifespan on.",
                 )
         elif self._received or self._mode == "on" or isinstance(raised, SystemExit | KeyboardInterrupt):
-            raise AppStartupError(f"The app's startup failed: {_sentence(failure)}", failure=failure) from raised
+            raise AppStartupError(f"The app's startup failed: {sentence(failure)}", failure=failure) from raised
         else:
             # Frameworks that have no lifespan refuse the scope; one that has it was hindered by a mistake.
             level = "warning" if is_starlette(self._app) else "debug"
-            self._emitter.emit(Notice(level, f"The app is served without lifespan: it raised {_sentence(failure)}"))
+            self._emitter.emit(Notice(level, f"The app is served without lifespan: it raised {sentence(failure)}"))
         self._set_phase("unsupported")
 
     def _on_early_end(self, _task: asyncio.Task[None]) -> None:
@@ -216,17 +215,23 @@ class Lifespan:
             return
         failure = self._fold("lifespan")
         if failure is not None:
-            self._emitter.emit(Notice("error", f"The app's lifespan ended while it was serving: {_sentence(failure)}"))
+            self._emitter.emit(Notice("error", f"The app's lifespan ended while it was serving: {sentence(failure)}"))
             self._emitter.emit(AppRaised(failure))
 
     def _report_shutdown(self) -> None:
         failure = self._fold("shutdown")
         if self._failed is None and failure is None:
             return
-        text = _last_line(self._failed or "") or (_sentence(failure) if failure is not None else "it gave no reason")
-        self._emitter.emit(Notice("error", f"The app's shutdown failed: {text}"))
+        self._emitter.emit(Notice("error", f"The app's shutdown failed: {self._reason(failure)}"))
         if failure is not None:
             self._emitter.emit(AppRaised(failure))
+
+    def _reason(self, failure: Failure | None) -> str:
+        """The message that the app sent, or its exception when that says the same and where besides."""
+        text = _last_line(self._failed or "")
+        if failure is not None and (not text or text.endswith(failure.message)):
+            return sentence(failure)
+        return text or "it gave no reason"
 
     def _fold(self, during: str) -> Failure | None:
         """What the app raised, told once."""
@@ -236,12 +241,6 @@ class Lifespan:
     def _set_phase(self, phase: str) -> None:
         self._phase = phase
         self._emitter.emit(LifespanChanged(phase))
-
-
-def _sentence(failure: Failure) -> str:
-    own = next((frame for frame in reversed(failure.frames) if frame.first_party), None)
-    place = f" ({own.path}:{own.line})" if own is not None else ""
-    return f"{failure.kind}: {failure.message}{place}" if failure.message else f"{failure.kind}{place}"
 
 
 def _last_line(text: str) -> str:

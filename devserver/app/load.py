@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from devserver.app.failure import fold, is_own
+from devserver.app.failure import fold, is_own, sentence
 from devserver.app.import_error import explain
 from devserver.app.interface import adapt
 from devserver.config.app_source import APP_NAMES
@@ -65,8 +65,9 @@ def _import(target: Target, name: str, first_party: Container[str]) -> ModuleTyp
     except BaseException as exc:
         if isinstance(exc, ModuleNotFoundError) and exc.name and _is_missing_itself(target, exc):
             raise _no_module(target, name, exc.name) from None
-        message, hint = explain(exc, name, first_party)
-        raise AppLoadError(message, hint=hint, failure=fold(exc, first_party, during="import")) from exc
+        failure = fold(exc, first_party, during="import")
+        message, hint = explain(exc, failure, name)
+        raise AppLoadError(message, hint=hint, failure=failure) from exc
     file = getattr(module, "__file__", None)
     if target.path is not None and file and os.path.realpath(file) != os.path.realpath(target.path):
         raise AppLoadError(
@@ -198,10 +199,7 @@ def _call(
 
 def _raised(exc: BaseException, action: str, first_party: Container[str]) -> AppLoadError:
     failure = fold(exc, first_party, during="import")
-    frame = next((frame for frame in reversed(failure.frames) if frame.first_party), None)
-    place = f" ({frame.path}:{frame.line})" if frame is not None else ""
-    what = f"{failure.kind}: {failure.message}" if failure.message else failure.kind
-    return AppLoadError(f"{action} raised {what}{place}", failure=failure)
+    return AppLoadError(f"{action} raised {sentence(failure)}", failure=failure)
 
 
 def _is_plain_factory(app: Any) -> bool:
