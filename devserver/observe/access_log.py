@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from devserver.errors import ConfigError
 from devserver.events import Emitter, RequestFinished
 from devserver.observe.access_format import Renderer, atoms_format, describe, json_format, text_format, uvicorn_args
-from devserver.observe.logging import AccessFormatter, StreamHandler, is_our_access_handler
+from devserver.observe.logging import AccessFormatter, JsonFormatter, StreamHandler, is_our_access_handler
 from devserver.observe.writer import Outlet, Pump
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class AccessLog:
     def close(self, timeout_s: float) -> bool:
         """Writes what is left and ends the thread; False when ``timeout_s`` was not enough and lines were given up."""
         finished = self._pump.close(timeout_s)
+        if not finished:
+            self._events.clear()
+            route = self._route()
+            if route is not None and route.outlet is not None:
+                # The end of the process would wait for it once more.
+                route.outlet.discard()
         if self._file is not None:
             self._file.close()
         return finished
@@ -117,6 +123,9 @@ class AccessLog:
         if outlet is None:
             return bool(waiting)
         outlet.push()
+        if outlet.error is not None and not self._complained:
+            self._complained = True
+            logging.getLogger("devserver.error").error("Access lines were lost: %s", outlet.error)
         if self._dropped and not outlet.full:
             self._tell_dropped(outlet)
         return bool(waiting) or outlet.waiting
@@ -158,11 +167,12 @@ class AccessLog:
     def _tell_dropped(self, outlet: Outlet) -> None:
         with self._drop_lock:
             count, self._dropped = self._dropped, 0
-        text = f"{count} access lines dropped"
+        message = f"… {count} access lines dropped"
         if self._json and self._custom is None:
-            line = f'{{"level":"WARNING","logger":"devserver.access","message":"\\u2026 {text}"}}'
+            record = logging.LogRecord(self._logger.name, logging.WARNING, __file__, 0, message, None, None)
+            line = JsonFormatter().format(record)
         else:
-            line = f"WARNING:  … {text}"
+            line = f"WARNING:  {message}"
         outlet.put(f"{line}\n".encode())
 
     def _count_dropped(self, count: int) -> None:

@@ -31,10 +31,11 @@ def read(source: object) -> dict[str, Any] | configparser.RawConfigParser:
     :param source: a dictionary, a path, an open file in INI form, or a parser.
     :raises ConfigError: the file cannot be read or parsed.
     """
-    if isinstance(source, Mapping):
-        return translate(source)
+    # A parser is a mapping, too.
     if isinstance(source, configparser.RawConfigParser):
         return _translate_ini(source)
+    if isinstance(source, Mapping):
+        return translate(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.fspath(source))
         suffix = path.suffix.lower()
@@ -153,13 +154,14 @@ def _parse_ini(text: str, name: str) -> configparser.RawConfigParser:
     parser = configparser.ConfigParser()
     try:
         parser.read_string(text, source=name)
+    except configparser.MissingSectionHeaderError as exc:
+        raise ConfigError(f'Log config "{name}", line {exc.lineno}: a key stands before the first section.') from exc
     except configparser.ParsingError as exc:
-        lines = [line for line, _ in exc.errors] if exc.errors else [getattr(exc, "lineno", 0)]
-        raise ConfigError(f'Log config "{name}", line {lines[0]}: not a section, a key or a comment.') from exc
-    except configparser.Error as exc:
-        line = getattr(exc, "lineno", None)
-        where = f", line {line}" if line else ""
-        raise ConfigError(f'Log config "{name}"{where}: {_one_line(exc)}.') from exc
+        line = exc.errors[0][0]
+        raise ConfigError(f'Log config "{name}", line {line}: neither a section, a key nor a comment.') from exc
+    except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as exc:
+        what = f"option {exc.option}" if isinstance(exc, configparser.DuplicateOptionError) else f"[{exc.section}]"
+        raise ConfigError(f'Log config "{name}", line {exc.lineno}: {what} is given twice.') from exc
     if not parser.has_section("loggers"):
         raise ConfigError(f'Log config "{name}" has no section [loggers].')
     return parser

@@ -22,13 +22,16 @@ from devserver.events import (
     AppRaised,
     Emitter,
     Failure,
+    FilesChanged,
     LifespanChanged,
     Notice,
+    Reloaded,
     RequestRefused,
     ServerReady,
     ServerStarting,
     ServerStopped,
     ServerStopping,
+    WorkerDied,
 )
 from devserver.observe import log_config
 from devserver.observe.access_format import RESET, status_text
@@ -316,8 +319,7 @@ class StreamHandler(logging.StreamHandler[TextIO]):
             self._pump.drain(EXIT_WAIT_S)
 
     def close(self) -> None:
-        """Gives up the descriptor after a last attempt to write what is kept."""
-        self.flush()
+        """Gives up the descriptor and what is kept; :func:`logging.shutdown` calls :meth:`flush` before."""
         self._pump.close(0.0)
         if self._outlet is not None:
             self._outlet.close()
@@ -411,6 +413,20 @@ class LogObserver:
     def _on_notice(self, event: Notice) -> None:
         self._logger.log(LEVELS.get(event.level, logging.INFO), "%s", printable(event.text))
 
+    def _on_changed(self, event: FilesChanged) -> None:
+        names = ", ".join(f"'{printable(path)}'" for path in event.paths)
+        if event.reloading:
+            self._logger.warning("Detected changes in %s. Reloading...", names)
+        else:
+            self._logger.info("Detected changes in %s. Not reloading: %s", names, printable(event.reason))
+
+    def _on_reloaded(self, event: Reloaded) -> None:
+        self._logger.info("Reloaded in %.0f ms", event.duration_s * 1000)
+
+    def _on_died(self, event: WorkerDied) -> None:
+        cause = f"signal {-event.exit_code}" if event.exit_code < 0 else f"exit code {event.exit_code}"
+        self._logger.error("Server process [%d] died (%s)", event.pid, cause)
+
     def _on_app_raised(self, event: AppRaised) -> None:
         self._log_failure("Exception in ASGI application", event.failure)
 
@@ -463,6 +479,9 @@ class LogObserver:
         ServerStopping: _on_stopping,
         ServerStopped: _on_stopped,
         Notice: _on_notice,
+        FilesChanged: _on_changed,
+        Reloaded: _on_reloaded,
+        WorkerDied: _on_died,
         AppRaised: _on_app_raised,
         AppFailed: _on_app_failed,
     }

@@ -45,6 +45,8 @@ class Outlet:
         self.fd = os.dup(fd)
         self.broken = False
         """The reader has gone, or the descriptor is no good: nothing will ever be written again."""
+        self.error: OSError | None = None
+        """Why bytes were lost, the last time that the system refused them."""
         self._backlog = bytearray()
         self._lock = threading.Lock()
         self._never_blocks = _never_blocks(self.fd)
@@ -83,6 +85,11 @@ class Outlet:
             self.broken = False
             self._never_blocks = _never_blocks(fd)
 
+    def discard(self) -> None:
+        """Gives up what waits."""
+        with self._lock:
+            self._backlog.clear()
+
     def close(self) -> None:
         """Closes our duplicate; what waits is lost."""
         with self._lock:
@@ -111,6 +118,7 @@ class Outlet:
                 # Somebody else made the shared descriptor non-blocking.
                 return
             except OSError as exc:
+                self.error = exc
                 # A full disk may get room again, so those bytes alone are given up; a reader that left does not return.
                 self.broken = not self._never_blocks or isinstance(exc, BrokenPipeError)
                 self._backlog.clear()
@@ -134,6 +142,7 @@ class Pump:
         self._name = name
         self._forget = forget
         self._closed = False
+        self._failed = False
         self._reset()
         _pumps.add(self)
 
@@ -208,9 +217,20 @@ class Pump:
                 # While somebody waits for us there is no point in making batches, but still none in spinning.
                 if self._hurry.wait(INTERVAL_S):
                     time.sleep(0.001)
-                more = self._step()
+                more = self._try_step()
             if self._closed:
                 return
+
+    def _try_step(self) -> bool:
+        try:
+            return self._step()
+        except Exception as exc:
+            # A mistake of ours must not end the thread. It is reported once, or it would fill the log.
+            if not self._failed:
+                self._failed = True
+                args = (type(exc), exc, exc.__traceback__, threading.current_thread())
+                threading.excepthook(threading.ExceptHookArgs(args))
+            return False
 
 
 def _never_blocks(fd: int) -> bool:
