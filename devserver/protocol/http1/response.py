@@ -115,8 +115,10 @@ def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     :raises AppContractError: as in :func:`encode_headers`, or a field that may not stand in a trailer.
     """
-    block, content_length, flags = encode_headers(headers)
-    if content_length >= 0 or flags & (HAS_CLOSE | HAS_CONNECTION):
+    fields = list(headers)
+    block, content_length, flags = encode_headers(fields)
+    framed = any(name.lower() == b"transfer-encoding" for name, _ in fields)
+    if framed or content_length >= 0 or flags & (HAS_CLOSE | HAS_CONNECTION):
         raise AppContractError("Framing and connection fields may not be sent as trailers.")
     return block
 

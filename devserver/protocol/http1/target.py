@@ -58,6 +58,8 @@ def parse_request_line(line: bytes) -> RequestLine:
     known = _seen_lines.get(line)
     if known is not None:
         return known
+    if b"\n" in line or b"\r" in line:
+        raise Refusal(400, "The lines of a request head must end with CRLF.")
     parts = line.split(b" ")
     if len(parts) != 3 or not all(parts):
         raise Refusal(400, "The request line must be a method, a target and a version, with single spaces between.")
@@ -103,11 +105,8 @@ def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | N
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         raise Refusal(400, "The request target is neither a path nor an http or https URL.")
-    authority, slash, path = rest.partition(b"/")
-    if slash:
-        path, _, query = path.partition(b"?")
-    else:
-        authority, _, query = rest.partition(b"?")
+    rest, _, query = rest.partition(b"?")
+    authority, _, path = rest.partition(b"/")
     if not authority or authority.startswith(b":"):
         raise Refusal(400, "The URL in the request line has no host.")
     check_host(authority)
