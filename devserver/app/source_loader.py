@@ -19,6 +19,9 @@ from typing import Any
 
 from devserver.app.code_cache import CodeCache
 
+CACHE_FOLDER = Path(".devserver", "code")
+"""Where compiled code is kept, seen from the project's root."""
+
 
 def install(first_party: Container[str], cache_dir: Path | str | None) -> SourceLoader:
     """Puts a new SourceLoader in front of ``sys.meta_path``; do it before the app is imported.

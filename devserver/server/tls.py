@@ -80,8 +80,12 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
         if path is not None:
             _check_readable(option, path)
 
+    asked = False
+
     def password() -> str:
         # Without a callback OpenSSL would ask on the terminal and the server would hang there.
+        nonlocal asked
+        asked = True
         if config.ssl_keyfile_password is None:
             raise ConfigError(
                 f"The private key in {keyfile or certfile} is encrypted.", hint="Give ssl_keyfile_password."
@@ -91,21 +95,20 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
     try:
         context.load_cert_chain(certfile, keyfile, password)
     except ssl.SSLError as exc:
-        raise ConfigError(_certificate_sentence(exc, certfile, keyfile)) from exc
+        raise ConfigError(_certificate_sentence(exc, certfile, keyfile, encrypted=asked)) from exc
     except (OSError, ValueError) as exc:
         raise ConfigError(f"Cannot load the certificate in {certfile}: {exc}.") from exc
 
 
-def _certificate_sentence(exc: ssl.SSLError, certfile: str, keyfile: str | None) -> str:
-    match exc.reason:
-        case "KEY_VALUES_MISMATCH" | "KEY_TYPE_MISMATCH":
-            return f"The private key in {keyfile or certfile} does not belong to the certificate in {certfile}."
-        case "BAD_DECRYPT" | "BAD_PASSWORD_READ" | "PKCS12_CIPHERFINAL_ERROR":
-            return f"ssl_keyfile_password is not the password of the private key in {keyfile or certfile}."
-        case _:
-            if keyfile is None:
-                return f"{certfile} does not hold a certificate and its private key in PEM form."
-            return f"{certfile} and {keyfile} are not a certificate and a private key in PEM form."
+def _certificate_sentence(exc: ssl.SSLError, certfile: str, keyfile: str | None, *, encrypted: bool) -> str:
+    if exc.reason in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}:
+        return f"The private key in {keyfile or certfile} does not belong to the certificate in {certfile}."
+    if encrypted:
+        # What OpenSSL calls it when decryption gives nonsense differs by version and by chance.
+        return f"ssl_keyfile_password is not the password of the private key in {keyfile or certfile}."
+    if keyfile is None:
+        return f"{certfile} does not hold a certificate and its private key in PEM form."
+    return f"{certfile} and {keyfile} are not a certificate and a private key in PEM form."
 
 
 def _set_groups(context: ssl.SSLContext, groups: str) -> None:

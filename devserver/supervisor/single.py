@@ -7,11 +7,15 @@ still run do not hold it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from devserver.app.source_loader import CACHE_FOLDER, install
+from devserver.config.discovery import FirstParty, project_root
 from devserver.errors import EXIT_INTERNAL, EXIT_OK
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from devserver.config.settings import Config
     from devserver.config.target import Target
     from devserver.events import Emitter
+    from devserver.protocol.state import FailureResponse
     from devserver.server.listeners import Listener
 
 FORCE_S = 1.0
@@ -37,9 +42,19 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
     :returns: the exit code. Call :func:`devserver.launch.end_threads` with it at the end.
     :raises DevserverError: the app does not load or start.
     """
-    server = _CommandServer(config, target=target, listeners=listeners, emitter=emitter, debug=True)
+    server = _CommandServer(
+        config,
+        target=target,
+        listeners=listeners,
+        emitter=emitter,
+        failure_response=lambda failure, scope: _page(share=config.share_errors)(failure, scope),
+        debug=True,
+    )
+    root = project_root(target, Path.cwd())
     try:
         with Observers(config, emitter, with_ui=True), interrupting():
+            # A process that was started after a save must not run what __pycache__ holds from before it.
+            install(FirstParty.of(root, config.reload_dirs or ()), root / CACHE_FOLDER)
             server.prepare()
             loops.run(server.serve(), config.loop, wait_for_threads=False)
     except KeyboardInterrupt:
@@ -67,6 +82,14 @@ class _CommandServer(Server):
     def _end(self) -> None:
         listening.close(self._listeners or ())
         end_process(EXIT_OK)
+
+
+@functools.cache
+def _page(*, share: bool) -> FailureResponse:
+    # Imported here: most apps never raise, and should not wait for what they do not need.
+    from devserver.devtools.error_page import responder
+
+    return responder(share=share)
 
 
 def _exit_code(code: object) -> int:
