@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Container, Iterator
 from types import CodeType, TracebackType
 
+from devserver.errors import ClientDisconnected, DevserverError
 from devserver.events import Failure, Frame
 
 # A recursion error has a thousand frames; the ends of the stack tell the story.
@@ -192,7 +193,7 @@ def _carets(exc: SyntaxError, text: str) -> str:
 def _printed(exc: BaseException) -> str:
     try:
         printed = traceback.TracebackException.from_exception(exc, compact=True)
-        _drop_own(printed, 0)
+        _drop_own(printed, 0, keep_tail=not isinstance(exc, DevserverError | ClientDisconnected))
         text = "".join(printed.format())
     except Exception:
         return f"{kind_of(exc)}: {message_of(exc)}\n"
@@ -202,11 +203,16 @@ def _printed(exc: BaseException) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _drop_own(printed: traceback.TracebackException | None, depth: int) -> None:
+def _drop_own(printed: traceback.TracebackException | None, depth: int, *, keep_tail: bool = False) -> None:
+    """Takes our frames out; those at the end stay when something broke in them, because nobody could find it else."""
     if printed is None or depth > _GROUP_DEPTH_MAX:
         return
-    kept = [frame for frame in printed.stack if not is_own(frame.filename)]
-    printed.stack = traceback.StackSummary.from_list(kept)
+    frames = list(printed.stack)
+    end = len(frames)
+    while keep_tail and end and frames[end - 1].filename.startswith(_OWN_FOLDER):
+        end -= 1
+    kept = [frame for frame in frames[:end] if not is_own(frame.filename)]
+    printed.stack = traceback.StackSummary.from_list([*kept, *frames[end:]])
     _drop_own(printed.__cause__, depth + 1)
     _drop_own(printed.__context__, depth + 1)
     for inner in printed.exceptions or ():

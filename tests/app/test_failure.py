@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from devserver.app.asgi2 import Asgi2
 from devserver.app.failure import (
     CHAIN_MAX,
     FRAMES_MAX,
@@ -87,6 +88,16 @@ def test_frames_of_this_package_and_of_the_import_system_are_left_out(tmp_path: 
     assert [frame.path for frame in failure.frames] == [__file__]
     assert "lifespan.py" not in failure.traceback
     assert "frozen importlib" not in failure.traceback
+
+
+def test_mistake_that_surfaces_in_this_package_can_still_be_traced() -> None:
+    async def main() -> None:
+        not_an_app: Any = None
+        await Asgi2(not_an_app)({}, main, main)  # type: ignore[arg-type]
+
+    failure = failure_of(lambda: asyncio.run(main()))
+    assert [frame for frame in failure.frames if "asgi2.py" in frame.path] == []
+    assert "asgi2.py" in failure.traceback
 
 
 def test_cause_is_followed() -> None:
