@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -18,9 +19,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        # By vars(): a made-up module may have a __getattr__ that fails.
-        module = vars(sys.modules[name])
-        places = [module.get("__file__"), *(module.get("__path__") or ())]
-        if any(str(place).startswith(str(tmp_path)) for place in places):
-            del sys.modules[name]
+    made = [name for name in set(sys.modules) - before if _lies_below(sys.modules[name], tmp_path)]
+    for name in made:
+        del sys.modules[name]
+
+
+def _lies_below(module: ModuleType, folder: Path) -> bool:
+    # By vars(): a made-up module may have a __getattr__ that fails.
+    namespace = vars(module)
+    places = [namespace.get("__file__"), *(namespace.get("__path__") or ())]
+    return any(str(place).startswith(str(folder)) for place in places)
