@@ -11,7 +11,7 @@ an event can cross a pipe as JSON: see :func:`to_json` and :func:`from_json`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,7 +29,7 @@ class RequestFinished(NamedTuple):
     status: int
     """0 when the connection was lost before a response began."""
     request_headers: list[tuple[bytes, bytes]]
-    response_headers: list[tuple[bytes, bytes]]
+    response_headers: Sequence[tuple[bytes, bytes]]
     body_bytes: int
     """Bytes of the response body, without framing."""
     duration_s: float
@@ -82,7 +82,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should read once: an ignored value, an implementation that stands in for another, a limit reached."""
+    """Something a person should read once: an ignored value, an implementation that stands in for another, a limit."""
 
     level: str
     """``debug``, ``info``, ``warning`` or ``error``."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from devserver.protocol.http1.limits import Limits
 from devserver.protocol.http1.response import status_line
+from devserver.protocol.http1.target import raw_path
 from devserver.protocol.proxy import ForwardedHeaders, TrustedPeers
 
 if TYPE_CHECKING:
@@ -92,6 +93,12 @@ class ServerState:
         self.emitter = emitter
         self.lifespan_state = lifespan_state
         self.limits = Limits.of(config)
+        self.small_head_bytes = self.limits.small_head
+        self.timeout_keep_alive = self.limits.timeout_keep_alive
+        self.keeps_alive = config.timeout_keep_alive != 0
+        """Whether a connection may stay open after a response: not when it would be closed at once."""
+        self.turn_time = 0.0
+        """Loop time of the flush that is running; 0.0 outside of it."""
 
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +124,7 @@ class ServerState:
             self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
             self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
         self.root_path = config.root_path
-        self.root_path_raw = config.root_path.encode("ascii", "surrogateescape")
+        self.root_path_raw = raw_path(config.root_path)
 
         self.parser_factory, self.parser_error, self.parser_upgrade = load_parser(config.http)
         self._task: Any = asyncio.Task  # Any: eager_start is unknown to the type stubs of Python 3.11.
@@ -125,8 +132,6 @@ class ServerState:
         self._context = contextvars.Context() if config.reset_contextvars else context
         self._listed: list[Connection] = []
         self._held_heads: list[HeldHead] = []
-        self.flushing = False
-        """Whether requests are being started; whoever starts an exchange then looks after a head that it holds."""
         self.bounded = config.limit_concurrency is not None
         """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
@@ -174,10 +179,10 @@ class ServerState:
     def flush(self) -> None:
         """Starts the exchange of every listed connection. Those listed meanwhile wait for the next turn."""
         listed, self._listed = self._listed, []
-        self.flushing = True
+        self.turn_time = self.loop.time()
         for connection in listed:
             connection.proceed()
-        self.flushing = False
+        self.turn_time = 0.0
 
     def hold_head(self, exchange: HeldHead) -> None:
         """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""
@@ -192,10 +197,7 @@ class ServerState:
             exchange.release_head()
 
     def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Counts a request and runs its coroutine in a context of its own, on Python ≥ 3.12 to its first suspension."""
-        self.total_requests += 1
-        if self.total_requests == self.requests_max:
-            self.on_limit()
+        """Runs ``coroutine`` in a context of its own, on Python ≥ 3.12 up to its first suspension."""
         if self._eager:
             task: asyncio.Task[None] = self._task(
                 coroutine, loop=self.loop, context=self._context.copy(), eager_start=True

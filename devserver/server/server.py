@@ -35,6 +35,7 @@ from devserver.protocol.state import FailureResponse, ServerState
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
 from devserver.server.connections import CANCEL_S, Sweep, cancel, drain
+from devserver.server.proxied import ProxyAcceptor
 from devserver.server.tls import ssl_context
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from devserver.app.types import ASGIApp
     from devserver.config.settings import Config
+    from devserver.protocol.proxy import ProxyHeader
     from devserver.server.listeners import Listener
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
@@ -87,7 +89,7 @@ class Server:
         self.target = target
         self.emitter = emitter if emitter is not None else Emitter()
         self.started = False
-        self.servers: list[asyncio.Server] = []
+        self.servers: list[asyncio.Server | ProxyAcceptor] = []
         self.server_state: ServerState | None = None
         """Set when startup is over; what connections share."""
         self.lifespan: Lifespan | None = None
@@ -237,8 +239,7 @@ class Server:
         )
         state.failure_response = self._failure_response
         state.first_party = first_party
-        if self._debug:
-            state.extensions["http.response.debug"] = {}
+        state.debug = self._debug
         state.on_limit = self._on_limit
         state.on_fatal = self._on_fatal
         try:
@@ -263,13 +264,19 @@ class Server:
         )
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
-        loop = state.loop
         connection_class = _connection_class(self.config.http)
+
+        def make(header: ProxyHeader | None = None) -> asyncio.BaseProtocol:
+            return connection_class(state) if header is None else connection_class(state, header)
+
         for listener in listeners:
             listener.listen(self.config.backlog)
+            if self.config.proxy_protocol != "off":
+                self.servers.append(ProxyAcceptor(listener.socket, state, make, self._ssl))
+                continue
             # create_server serves Unix sockets as well, and unlike create_unix_server never removes their file.
-            server = await loop.create_server(
-                lambda: connection_class(state), sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
+            server = await state.loop.create_server(
+                make, sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
             )
             self.servers.append(server)
 
@@ -454,8 +461,11 @@ class _Flag:
             self.event.clear()
 
 
-def _connection_class(http: Any) -> Callable[[ServerState], asyncio.BaseProtocol]:
-    """The class behind ``http``: a class as it is, a known name, or an import string. It is called with the state.
+def _connection_class(http: Any) -> Callable[..., asyncio.BaseProtocol]:
+    """The class behind ``http``: a class as it is, a known name, or an import string.
+
+    It is called with the :class:`~devserver.protocol.state.ServerState`, and with the
+    :class:`~devserver.protocol.proxy.ProxyHeader` after it when the connection began with one.
 
     :raises ConfigError: there is no such class.
     """
@@ -471,5 +481,5 @@ def _connection_class(http: Any) -> Callable[[ServerState], asyncio.BaseProtocol
             raise ConfigError(f'http: cannot import "{http}" ({exc}).') from exc
     if not callable(found):
         raise ConfigError(f'http: "{http}" is not a class.')
-    factory: Callable[[ServerState], asyncio.BaseProtocol] = found
+    factory: Callable[..., asyncio.BaseProtocol] = found
     return factory

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 from devserver.config import Config
 from devserver.errors import ConfigError
 from devserver.server.tls import ssl_context
+from tests.support.certificates import make_certificate, openssl
 from tests.support.server import PATIENCE_S, hello, read_all, serving
 
 if TYPE_CHECKING:
@@ -23,15 +23,9 @@ if TYPE_CHECKING:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate (cert.pem, key.pem, locked.pem with the password "secret") and a foreign key."""
     folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-    openssl("req", "-x509", *curve, "-noenc", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem", *subject)
-    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "foreign.pem")
-    openssl("ec", "-aes256", "-passout", "pass:secret", "-in", "key.pem", "-out", "locked.pem")
+    make_certificate(folder)
+    openssl(folder, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "foreign.pem")
+    openssl(folder, "ec", "-aes256", "-passout", "pass:secret", "-in", "key.pem", "-out", "locked.pem")
     (folder / "both.pem").write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
     (folder / "empty.pem").write_text("nothing\n")
     return folder

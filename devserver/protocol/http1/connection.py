@@ -2,9 +2,9 @@
 
 Strategy. The connection finds the end of each head itself and hands llhttp one whole head, after the raw request line
 and the sizes have been checked. The body of a message with Content-Length is the next so many bytes and needs no
-parser; a chunked body goes through llhttp up to the end that :class:`ChunkedBody` finds. Bytes behind a message stay raw
-until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered in
-order by themselves, and a connection between requests is described by its unparsed bytes.
+parser; a chunked body goes through llhttp up to the end that :class:`ChunkedBody` finds. Bytes behind a message stay
+raw until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered
+in order by themselves, and a connection between requests is described by its unparsed bytes.
 
 It starts no app: it lists itself with the state, whose flush calls :meth:`Http1Connection.proceed`.
 """
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 from devserver.events import RequestFinished, RequestRefused
 from devserver.protocol.http1 import limits
 from devserver.protocol.http1.chunked import ChunkedBody
-from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, Exchange
+from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, Exchange
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import error_response
-from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line
+from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line, raw_path, seen_lines
 from devserver.protocol.state import RETRY_AFTER_S
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
 """Both: field names as they were received → lower-cased, of fields that have been seen."""
 _NAMES_MAX = 1024
+_PLAIN_BLOCK_MAX = 2048
+"""What a connection remembers of its header lines, so that an idle one stays small."""
 
 
 class Http1Connection(asyncio.Protocol):
@@ -64,12 +66,15 @@ class Http1Connection(asyncio.Protocol):
         "_headers",
         "_mode",
         "_parser",
+        "_plain_block",
+        "_plain_headers",
         "_position",
         "_proxied",
         "_raw",
         "_reading_paused",
         "_scanned",
         "_scheme",
+        "_scope",
         "_server",
         "_trusted",
         "_unsent_bytes",
@@ -103,6 +108,11 @@ class Http1Connection(asyncio.Protocol):
         """The decoder of the chunked body that is being read."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._fields: list[tuple[bytes, bytes]] = []
+        self._plain_block = b""
+        """The header lines of an earlier request on this connection that changed nothing about how it was read. Clients
+        repeat them from request to request; the same bytes are not judged twice, whatever the request line says,
+        because the grammar of field lines does not depend on it (RFC 9112 §2.1)."""
+        self._plain_headers: list[tuple[bytes, bytes]] = []
         self._body_left = 0
         """Bytes of a Content-Length body that have not arrived."""
         self._body_window_end = 0.0
@@ -134,6 +144,15 @@ class Http1Connection(asyncio.Protocol):
             self._client = self._proxied.source
             self._server = self._proxied.destination or self._server
         self._trusted = state.trusted_peers is not None and self._client in state.trusted_peers
+        self._scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": None,
+            "http_version": "1.1",
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "root_path": state.root_path,
+        }
         limit = state.config.limit_connections
         if limit is not None and len(state.connections) >= limit:
             self._turn_away()
@@ -146,7 +165,7 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         mode = self._mode
-        if mode == HEAD and not self._raw and data.find(_END_OF_HEAD) == len(data) - 4 and not data.startswith(b"\r"):
+        if mode == HEAD and not self._raw and 0 < data.find(_END_OF_HEAD) == len(data) - 4 and data[0] != 0x0D:
             # The common read: one whole head and nothing else.
             try:
                 self._begin(data)
@@ -231,7 +250,7 @@ class Http1Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Takes no further request after those whose bytes have arrived; closes at once when idle."""
         if self.exchange is not None:
-            if self.exchange.stage == AWAITING_START:
+            if self.exchange.stage <= AWAITING_START:
                 self.exchange.keep_alive = False
         elif self.idle:
             self._close()
@@ -266,7 +285,7 @@ class Http1Connection(asyncio.Protocol):
                 return
             self._read_head(started=True)
         exchange = self.exchange
-        if exchange is None or exchange.started:
+        if exchange is None or exchange.stage != LISTED:
             return
         state = self.state
         if state.bounded:
@@ -276,9 +295,12 @@ class Http1Connection(asyncio.Protocol):
             if not admitted:
                 self._refuse(Refusal(503, "The server is at its limit of concurrent requests; try again soon."))
                 return
-        exchange.started = True
+        exchange.stage = AWAITING_START
+        state.total_requests += 1
+        if state.total_requests == state.requests_max:
+            state.on_limit()
         task = state.start_task(exchange.run())
-        if not exchange.finished:
+        if not task.done():
             exchange.task = task
             state.tasks.add(task)
             if exchange.head is not None:
@@ -294,13 +316,18 @@ class Http1Connection(asyncio.Protocol):
 
     def response_complete(self, exchange: Exchange) -> None:
         """The last byte of the response is with the transport."""
-        if not exchange.keep_alive or self.state.stopping:
+        state = self.state
+        if not exchange.keep_alive or state.stopping:
             self._finish()
-            return
-        if self._mode == BUSY:
-            self._next_request()
-            return
-        if self._mode == BODY:
+        elif self._mode == BUSY:
+            if self._raw or self._eof:
+                self._next_request()
+                return
+            self.exchange = None
+            self._mode = HEAD
+            timeout_s = state.timeout_keep_alive
+            self.deadline = (state.turn_time or state.loop.time()) + timeout_s if timeout_s else 0.0
+        elif self._mode == BODY:
             if self._body_left > limits.UNREAD_BODY_MAX or (
                 self._chunks is not None and exchange.body_bytes_received > limits.UNREAD_BODY_MAX
             ):
@@ -324,6 +351,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser has read one field of the head."""
+        value = value.rstrip(b" \t")  # llhttp leaves it there (RFC 9112 §5.1).
         lowered = _ordinary_names.get(name)
         if lowered is None:
             lowered = _telling_names.get(name) or _remember(name)
@@ -346,7 +374,7 @@ class Http1Connection(asyncio.Protocol):
                 start += 2
             end = raw.find(_END_OF_HEAD, max(start, self._scanned))
             if end < 0:
-                self._await_head(raw, start)
+                self._await_head(start - self._position)
                 return
             self._scanned = 0
             end += 4
@@ -363,13 +391,20 @@ class Http1Connection(asyncio.Protocol):
         if not started and self.exchange is not None:
             self.state.schedule(self)
 
-    def _await_head(self, raw: bytes, start: int) -> None:
-        """Keeps the part of a head that has arrived, unless it cannot become one."""
+    def _await_head(self, start: int) -> None:
+        """Keeps the part of a head that has arrived, unless it cannot become one.
+
+        :param start: how many raw bytes are an empty line before it.
+        """
+        raw = self._raw
+        if self._position:
+            raw = self._raw = raw[self._position :]
+            self._position = 0
         self._check_sizes(raw, start, len(raw))
         line = raw[start : raw.find(b"\n", start) + 1]
         if line and not line.endswith(b"\r\n"):
             raise Refusal(400, "The lines of a request head must end with CRLF.")
-        if b"\n\n" in raw or (raw[start:] and not 0x20 < raw[start] < 0x7F and raw[start] != 0x0D):
+        if b"\n\n" in raw or (len(raw) > start and not 0x20 < raw[start] < 0x7F and raw != b"\r"):
             raise Refusal(400, "The request is not HTTP/1.1.")
         if self._eof:
             self._close()
@@ -380,15 +415,13 @@ class Http1Connection(asyncio.Protocol):
         if timeout_s and not self._scanned:
             self.deadline = self.state.loop.time() + timeout_s
         self._scanned = max(len(raw) - 3, 1)
-        if start:
-            self._raw, self._position, self._scanned = raw[start:], 0, max(len(raw) - start - 3, 1)
 
     def _check_sizes(self, raw: bytes, start: int, end: int) -> None:
         bounds = self.state.limits
-        if end - start <= bounds.request_line:
+        if end - start <= bounds.small_head:
             return
         first = raw.find(b"\r\n", start, start + bounds.request_line + 2)
-        if first < 0:
+        if first < 0 and end - start > bounds.request_line:
             raise Refusal(414, f"The request line is longer than {bounds.request_line} bytes.")
         if end - start > bounds.request_head:
             raise Refusal(431, f"The request head is larger than {bounds.request_head} bytes.")
@@ -398,37 +431,46 @@ class Http1Connection(asyncio.Protocol):
 
         :raises Refusal: the head breaks a rule or a limit.
         """
+        state = self.state
         size = len(head)
-        bounds = self.state.limits
-        if size > bounds.request_line:
+        if size > state.small_head_bytes:
             self._check_sizes(head, 0, size)
-        line = parse_request_line(head[: head.find(b"\r\n")])
-        headers: list[tuple[bytes, bytes]] = []
-        fields: list[tuple[bytes, bytes]] = []
-        self._headers = headers
-        self._fields = fields
+        end = head.find(b"\r\n")
+        first = head[:end]
+        line = seen_lines.get(first) or parse_request_line(first)
+        block = head[end:]
+        if block == self._plain_block and line.is_plain:
+            scope = self._make_scope(line, self._plain_headers.copy())
+            self._expect(Exchange(self, scope, line, state.keeps_alive, True, False))
+            return
+        headers = self._headers = []
+        fields = self._fields = []
         parser = self._parser
         if parser is None:
-            parser = self._parser = self.state.parser_factory(self)
+            parser = self._parser = state.parser_factory(self)
         try:
             parser.feed_data(head)
-        except self.state.parser_upgrade:
+        except state.parser_upgrade:
             # No Upgrade is taken: what follows is this request's body (RFC 9110 §7.8).
             self._parser = None
-        except self.state.parser_error as exc:
+        except state.parser_error as exc:
             self._parser = None
             _check_transfer_codings(line, fields)
             raise Refusal(400, f"The request head is malformed: {exc}.") from None
+        bounds = state.limits
         if len(headers) > bounds.request_fields:
             raise Refusal(431, f"The request has more than {bounds.request_fields} header fields.")
         if size > bounds.request_field_size and any(
             len(name) + len(value) > bounds.request_field_size for name, value in headers
         ):
             raise Refusal(431, f"A header field is larger than {bounds.request_field_size} bytes.")
-        if len(fields) == 1 and fields[0][0] == b"host" and line.http_version == "1.1" and line.authority is None:
-            # The common request without a body: nothing else can change how it is read.
+        if len(fields) == 1 and fields[0][0] == b"host" and line.is_plain:
+            # The common request without a body: nothing in it can change how it is read.
             check_host(fields[0][1])
-            self._make_exchange(line, headers, True, True, False)
+            if len(block) <= _PLAIN_BLOCK_MAX:
+                self._plain_block = block
+                self._plain_headers = headers.copy()
+            self._expect(Exchange(self, self._make_scope(line, headers), line, state.keeps_alive, True, False))
             return
         self._frame(line, headers, fields)
 
@@ -476,9 +518,13 @@ class Http1Connection(asyncio.Protocol):
         if line.authority is not None:
             headers[:] = [(b"host", line.authority), *(field for field in headers if field[0] != b"host")]
 
-        keep_alive = b"close" not in options and (is_1_1 or b"keep-alive" in options)
+        keep_alive = self.state.keeps_alive and b"close" not in options and (is_1_1 or b"keep-alive" in options)
         body_complete = not chunked and not length
-        exchange = self._make_exchange(line, headers, keep_alive, body_complete, expects_continue and not body_complete)
+        scope = self._make_scope(line, headers)
+        if self._trusted:
+            self._listen_to_proxy(headers, scope)
+        exchange = Exchange(self, scope, line, keep_alive, body_complete, expects_continue and not body_complete)
+        self._expect(exchange)
         if body_complete:
             return
         # The parser of the head is left in the middle of a message; the next head gets a fresh one.
@@ -495,63 +541,51 @@ class Http1Connection(asyncio.Protocol):
         if self._mode == BODY and not self._reading_paused:
             self._open_body_window()
 
-    def _make_exchange(
-        self,
-        line: RequestLine,
-        headers: list[tuple[bytes, bytes]],
-        keep_alive: bool,
-        body_complete: bool,
-        expects_continue: bool,
-    ) -> Exchange:
-        """The exchange of this head, with its scope (ASGI HTTP spec, "HTTP Connection Scope")."""
+    def _listen_to_proxy(self, headers: list[tuple[bytes, bytes]], scope: dict[str, Any]) -> None:
+        """Puts what a trusted proxy says about the request into its scope."""
+        forwarded = self.state.forwarded
+        if forwarded is None:
+            return
+        scope["client"], scope["scheme"], host, prefix = forwarded.apply(headers, self._client, self._scheme)
+        if host is not None:
+            headers[:] = [(b"host", host), *(field for field in headers if field[0] != b"host")]
+        if prefix:
+            scope["root_path"] = prefix + scope["root_path"]
+            scope["path"] = prefix + scope["path"]
+            scope["raw_path"] = raw_path(prefix) + scope["raw_path"]
+
+    def _make_scope(self, line: RequestLine, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+        """The scope of a request (ASGI HTTP spec, "HTTP Connection Scope"). It shares nothing with another one."""
         state = self.state
-        client, scheme = self._client, self._scheme
-        root_path, root_path_raw = state.root_path, state.root_path_raw
-        if self._trusted and len(self._fields) > 1 and state.forwarded is not None:
-            client, scheme, host, prefix = state.forwarded.apply(headers, client, scheme)
-            if host is not None:
-                headers[:] = [(b"host", host), *(field for field in headers if field[0] != b"host")]
-            if prefix:
-                root_path = prefix + root_path
-                root_path_raw = root_path.encode("ascii", "surrogateescape")
-        path, raw_path = line.path, line.raw_path
-        if root_path:
-            path, raw_path = root_path + path, root_path_raw + raw_path
+        scope = self._scope.copy()
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
+        scope["method"] = line.method
+        scope["http_version"] = line.http_version
+        scope["path"] = line.path
+        scope["raw_path"] = line.raw_path
+        scope["query_string"] = line.query
+        scope["headers"] = headers
+        scope["state"] = state.lifespan_state.copy()
         extensions: dict[str, dict[str, object]] = {
             "http.response.pathsend": {},
             "http.response.early_hint": {},
             "http.response.trailers": {},
         }
+        scope["extensions"] = extensions
         if state.debug:
             extensions["http.response.debug"] = {}
+        if state.root_path:
+            scope["path"] = state.root_path + line.path
+            scope["raw_path"] = state.root_path_raw + line.raw_path
+        return scope
+
+    def _expect(self, exchange: Exchange) -> None:
+        """The exchange is about to start; nothing is awaited from the peer until it is over."""
+        self.exchange = exchange
         self._mode = BUSY
         self.deadline = 0.0
         if self.write_paused:
             self._watch_writing()
-        self.exchange = exchange = Exchange(
-            self,
-            {
-                "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.5"},
-                "http_version": line.http_version,
-                "server": self._server,
-                "client": client,
-                "scheme": scheme,
-                "method": line.method,
-                "root_path": root_path,
-                "path": path,
-                "raw_path": raw_path,
-                "query_string": line.query,
-                "headers": headers,
-                "state": state.lifespan_state.copy(),
-                "extensions": extensions,
-            },
-            line,
-            keep_alive,
-            body_complete,
-            expects_continue,
-        )
-        return exchange
 
     # Bodies
 
@@ -685,7 +719,7 @@ class Http1Connection(asyncio.Protocol):
         if state.emitter.wants(RequestRefused):
             state.emitter.emit(RequestRefused(self._peer_name(), refusal.status, refusal.reason))
         exchange = self.exchange
-        if exchange is not None and exchange.started:
+        if exchange is not None and exchange.stage != LISTED:
             exchange.disconnect(lost=True)
             if exchange.stage != AWAITING_START:
                 self.abandon(exchange)

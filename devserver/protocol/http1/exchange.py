@@ -16,7 +16,7 @@ import asyncio
 import os
 import time
 import types
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.failure import fold
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from devserver.protocol.http1.target import RequestLine
 
 # How far the response is.
-AWAITING_START, AWAITING_BODY, STREAMING, AWAITING_TRAILERS, COMPLETE = range(5)
+LISTED, AWAITING_START, AWAITING_BODY, STREAMING, AWAITING_TRAILERS, COMPLETE = range(6)
 _BODY_STAGES = (AWAITING_BODY, STREAMING)
 
 # How the end of the body is marked (RFC 9112 §6).
-UNDECIDED, NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(5)
+NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
 
 _FILE_CHUNK_BYTES = 262144
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -68,6 +68,7 @@ class Exchange:
         "_framing",
         "_length_left",
         "_lost_at",
+        "_prefix",
         "_received_at",
         "_response_headers",
         "_trailers",
@@ -79,13 +80,11 @@ class Exchange:
         "connection",
         "disconnected",
         "expects_continue",
-        "finished",
         "head",
         "keep_alive",
         "line",
         "scope",
         "stage",
-        "started",
         "status",
         "task",
     )
@@ -105,37 +104,43 @@ class Exchange:
         self.keep_alive = keep_alive
         """Whether the connection stays open after this exchange, as far as the request and the server go."""
         self.task: asyncio.Task[None] | None = None
-        self.started = False
-        self.finished = False
-        """The app has returned or raised."""
+        """The app's task, while it is suspended."""
 
         self.body_complete = body_complete
         """The whole request body has arrived."""
         self.expects_continue = expects_continue
         """The client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1)."""
-        self.body_bytes_received = 0
-        self._body: list[bytes] = []
-        self.body_bytes_waiting = 0
-        """Bytes in ``_body`` that the app has not taken yet."""
         self._body_taken = False
         """The last part of the body has been delivered; only http.disconnect follows."""
-        self._deliveries = 0
-        """How many body messages the app took since it last suspended in ``receive``."""
+        self.body_bytes_waiting = 0
+        """Bytes of the body that have arrived and that the app has not taken."""
+        if not body_complete:
+            self._body: list[bytes] = []
+            self.body_bytes_received = 0
+            self._deliveries = 0
+            """How many body messages the app took since it last suspended in ``receive``."""
         self.disconnected = False
         """The client will send nothing more and need not be there: ``receive`` says so."""
         self._waiter: asyncio.Future[None] | None = None
 
-        self.stage = AWAITING_START
-        self.status = 0
+        self.stage = LISTED
         self.head: bytes | None = None
-        """The encoded head while it waits for the first body chunk."""
-        self._framing = UNDECIDED
-        self._bytes_sent = 0
+        """The app's header lines while they wait for the first body chunk."""
+        if connection.logs_requests:
+            self._received_at = time.perf_counter()
+        # What the response is made of is set when it starts.
+        self.status: int
+        self._prefix: bytes
+        """Status line and default header lines."""
+        self._framing: int
+        self._length_left: int
+        """Body bytes that a Content-Length still promises; negative when there is none."""
+        self._trailers: bool
+        self._bytes_sent: int
         """Bytes of the response body, without framing."""
-        self._turn_left = limits.BYTES_PER_TURN
+        self._turn_left: int
         """What may still be sent before the loop gets a turn."""
-        self._response_headers: list[tuple[bytes, bytes]] = []
-        self._received_at = time.perf_counter() if connection.logs_requests else 0.0
+        self._response_headers: Sequence[tuple[bytes, bytes]]
 
     # The app's side
 
@@ -149,7 +154,6 @@ class Exchange:
             if self.stage != COMPLETE or result is not None:
                 self._app_returned(result)
         finally:
-            self.finished = True
             state = self.connection.state
             if state.bounded:
                 state.release()
@@ -163,7 +167,7 @@ class Exchange:
             self.expects_continue = False
             if not self.connection.lost:
                 self.connection.transport.write(CONTINUE)
-        if self._deliveries >= limits.SENDS_PER_TURN:
+        if not self.body_complete and self._deliveries >= limits.SENDS_PER_TURN:
             self._deliveries = 0
             await _yield_once()
         while self.stage != COMPLETE:
@@ -174,22 +178,33 @@ class Exchange:
                     break
             elif self.disconnected:
                 break
-            elif self._body:
+            elif self.body_bytes_waiting:
                 return self._take_body()
-            self._deliveries = 0
-            self._waiter = self.connection.state.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait()
         return {"type": "http.disconnect"}
 
+    async def _wait(self) -> None:
+        """Returns when something has changed, or may have."""
+        waiter, earlier = self.connection.state.loop.create_future(), self._waiter
+        if earlier is not None:
+            # Several tasks may wait at once: each wakes the one that came before it.
+            waiter.add_done_callback(lambda _: _wake(earlier))
+        self._waiter = waiter
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+
     def _take_body(self) -> Message:
-        body = self._body
-        data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
         waiting = self.body_bytes_waiting
-        self.body_bytes_waiting = 0
+        if waiting:
+            body = self._body
+            data = body[0] if len(body) == 1 else b"".join(body)
+            body.clear()
+            self.body_bytes_waiting = 0
+        else:
+            data = b""
         if self.body_complete:
             self._body_taken = True
             return {"type": "http.request", "body": data, "more_body": False}
@@ -219,7 +234,7 @@ class Exchange:
         elif stage in _BODY_STAGES:
             if kind == "http.response.body":
                 self._send_body(message.get("body", b""), message.get("more_body", False))
-                if connection.write_paused or self._turn_left <= 0:
+                if self.stage != COMPLETE and (connection.write_paused or self._turn_left <= 0):
                     await self._give_way()
                 return
             if kind == "http.response.pathsend" and stage == AWAITING_BODY:
@@ -240,6 +255,8 @@ class Exchange:
         connection = self.connection
         state = connection.state
         prefix = state.head_prefixes.get(status) or state.head_prefix(status)
+        if not isinstance(headers, (list, tuple)):
+            headers = list(headers)
         block, length, flags = encode_headers(headers)
         if flags:
             if flags & HAS_CLOSE:
@@ -250,16 +267,16 @@ class Exchange:
                 )
         if state.stopping:
             self.keep_alive = False
-        self.head = prefix + block
+        self._prefix = prefix
+        self.head = block
         self.status = status
-        # Body bytes that a Content-Length still promises; negative when there is none.
         self._length_left = length
         self._trailers = message.get("trailers", False)
         if connection.logs_requests:
-            self._response_headers = headers if isinstance(headers, list) else list(headers)
+            self._response_headers = headers
         self.stage = AWAITING_BODY
-        if not state.flushing:
-            state.hold_head(self)
+        if self.task is not None:
+            state.hold_head(self)  # In its first step the app is watched by the connection, which starts it.
 
     def release_head(self) -> None:
         """The turn is over and no body has come: the client gets the head alone."""
@@ -274,6 +291,9 @@ class Exchange:
         if head is None:
             raise AssertionError("the head is finished once")
         self.head = None
+        head = self._prefix + head
+        self._bytes_sent = 0
+        self._turn_left = limits.BYTES_PER_TURN
         length = self._length_left
         status = self.status
         if status in BODILESS:
@@ -329,10 +349,11 @@ class Exchange:
             ):
                 # The whole of an ordinary response in one write; every other case takes the long way below.
                 self.head = None
+                parts = (self._prefix, head, b"content-length: ", b"%d" % size, b"\r\n\r\n", body)
                 if size <= limits.WRITE_JOIN_MAX:
-                    transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
+                    transport.write(b"".join(parts))
                 else:
-                    transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (head, size), body))
+                    transport.writelines(parts)
                 self._bytes_sent = size
                 self._complete()
                 return
@@ -416,11 +437,14 @@ class Exchange:
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """Sends a file that the app names (ASGI extension ``http.response.pathsend``), reading it in a thread."""
         loop = self.connection.state.loop
+        # The head may not leave on its own meanwhile: whether there is a file is not known yet, nor its size.
+        head, self.head = self.head, None
         try:
             file = await loop.run_in_executor(None, _open_file, path)
         except OSError as exc:
             self.stage = AWAITING_START
             raise AppContractError(f"The file {os.fspath(path)!r} cannot be sent: {exc.strerror}.") from exc
+        self.head = head
         try:
             left = os.fstat(file).st_size if self._length_left < 0 else self._length_left
             if self._length_left < 0:
@@ -448,8 +472,8 @@ class Exchange:
     def _complete(self) -> None:
         """The response is on its way. Wakes an app that waits in ``receive`` and lets the connection go on."""
         self.stage = COMPLETE
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
         connection = self.connection
         if connection.logs_requests:
             self.report(complete=True)
@@ -458,6 +482,7 @@ class Exchange:
     def report(self, *, complete: bool) -> None:
         """Announces the end of this exchange; called only when somebody listens."""
         scope = self.scope
+        begun = self.stage >= STREAMING
         connection = self.connection
         connection.state.emitter.emit(
             RequestFinished(
@@ -466,10 +491,10 @@ class Exchange:
                 self.line.method,
                 self.line.target,
                 self.line.http_version,
-                self.status,
+                self.status if begun else 0,
                 scope["headers"],
-                self._response_headers,
-                self._bytes_sent,
+                self._response_headers if begun else [],
+                self._bytes_sent if begun else 0,
                 time.perf_counter() - self._received_at,
                 time.time(),
                 complete,
@@ -517,7 +542,6 @@ class Exchange:
             return
         if self.stage in (AWAITING_START, AWAITING_BODY) and (self.head is not None or self.stage == AWAITING_START):
             self.head = None
-            self._framing = UNDECIDED
             self.stage = AWAITING_START
             status, headers, body = 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error"
             if failure is not None and connection.state.failure_response is not None:
@@ -548,33 +572,38 @@ class Exchange:
         if not self.disconnected:
             self.disconnected = True
             self._wake()
-        if lost and not self.finished and self.stage in (AWAITING_BODY, STREAMING, AWAITING_TRAILERS):
+        if lost and self.task is not None and self.stage in (AWAITING_BODY, STREAMING, AWAITING_TRAILERS):
             state = self.connection.state
             self._lost_at = state.loop.time()
             state.lost.add(self)
 
     def cancel_if_idle(self, now: float) -> bool:
         """See :class:`devserver.protocol.state.LingeringTask`."""
-        if self.finished:
+        if self.task is None:
             return True
         if now - self._lost_at < limits.LOST_GRACE_S:
             return False
-        if self.task is not None:
-            self.task.cancel()
+        self.task.cancel()
         return True
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
 
 
 _EXPECTED = {
+    LISTED: "nothing yet",
     AWAITING_START: "'http.response.start'",
     AWAITING_BODY: "'http.response.body'",
     STREAMING: "'http.response.body'",
     AWAITING_TRAILERS: "'http.response.trailers'",
     COMPLETE: "nothing more, because the response is complete,",
 }
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _open_file(path: str | os.PathLike[str]) -> int:

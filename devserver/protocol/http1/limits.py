@@ -40,6 +40,8 @@ class Limits:
     request_fields: int
     request_field_size: int
     request_head: int
+    small_head: int
+    """A head of this size cannot have too long a line, and is not too large itself."""
     request_body: int | None
     timeout_request_head: float
     timeout_request_body: float
@@ -54,6 +56,7 @@ class Limits:
             request_fields=config.limit_request_fields,
             request_field_size=config.limit_request_field_size,
             request_head=config.limit_request_head,
+            small_head=min(config.limit_request_line, config.limit_request_head),
             request_body=config.limit_request_body,
             timeout_request_head=config.timeout_request_head or 0.0,
             timeout_request_body=config.timeout_request_body or 0.0,

@@ -63,16 +63,16 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
     :raises AppContractError: a header is not a pair of byte strings, its name is no token, its value
         holds a control character, or the framing headers contradict each other.
     """
-    lines: list[bytes] = []
+    block = b""
     content_length = -1
     flags = 0
     try:
         for name, value in headers:
+            if name == b"content-length" and content_length < 0 and value.isdigit() and len(value) < 19:
+                content_length = int(value)
+                continue
             line = _seen.get((name, value))
             if line is None:
-                if name == b"content-length" and content_length < 0 and value.isdigit() and len(value) < 19:
-                    content_length = int(value)
-                    continue
                 lowered = _check(name, value)
                 special = _SPECIAL.get(lowered)
                 if special is None:
@@ -104,10 +104,10 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
                 else:
                     flags |= special if isinstance(special, int) else 0
                     line = b"%b: %b\r\n" % (lowered, value)
-            lines.append(line)
+            block += line
     except (TypeError, ValueError) as exc:
         raise AppContractError(f"The response headers must be pairs of byte strings: {exc}.") from exc
-    return b"".join(lines), content_length, flags
+    return block, content_length, flags
 
 
 def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -8,7 +8,7 @@ llhttp sees the head; what comes back is everything that the ASGI scope needs of
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from devserver.protocol.http1.refusal import Refusal
 
@@ -26,6 +26,8 @@ _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 _VISIBLE = bytes(range(0x21, 0x7F))
 # RFC 3986 §3.2.2: unreserved, sub-delims and percent signs make a reg-name or an IPv4 address.
 _REG_NAME = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~!$&'()*+,;=%"
+# RFC 3986 §3.3: pchar and the slash; a percent sign is taken for the start of an escape.
+_PATH_SAFE = "/:@!$&'()*+,;=-._~%"
 _IP_LITERAL = b"0123456789ABCDEFabcdef:.vV-_~!$&'()*+,;=%"
 
 
@@ -43,10 +45,11 @@ class RequestLine(NamedTuple):
     """Of an absolute-form target; it replaces the Host field (RFC 9112 §3.2.2)."""
     target: bytes
     is_plain: bool
-    """HTTP/1.1 and not HEAD: the response may be framed by a Content-Length and stay open."""
+    """HTTP/1.1, not HEAD, no authority: reading the request and framing the response are the ordinary ones."""
 
 
-_seen_lines: dict[bytes, RequestLine] = {}
+seen_lines: dict[bytes, RequestLine] = {}
+"""Lines that were parsed before; the connection looks here first, which spares a call."""
 _seen_hosts: set[bytes] = set()
 
 
@@ -55,7 +58,7 @@ def parse_request_line(line: bytes) -> RequestLine:
 
     :raises Refusal: 400 for a malformed line or target, 501 for a method unknown here, 505 for another version.
     """
-    known = _seen_lines.get(line)
+    known = seen_lines.get(line)
     if known is not None:
         return known
     if b"\n" in line or b"\r" in line:
@@ -84,13 +87,18 @@ def parse_request_line(line: bytes) -> RequestLine:
         http_version="1.1" if version == b"HTTP/1.1" else "1.0",
         authority=authority,
         target=target,
-        is_plain=version == b"HTTP/1.1" and method != b"HEAD",
+        is_plain=version == b"HTTP/1.1" and method != b"HEAD" and authority is None,
     )
     if len(line) <= CACHED_BYTES_MAX:
-        if len(_seen_lines) >= CACHE_ENTRIES_MAX:
-            _seen_lines.clear()
-        _seen_lines[line] = parsed
+        if len(seen_lines) >= CACHE_ENTRIES_MAX:
+            seen_lines.clear()
+        seen_lines[line] = parsed
     return parsed
+
+
+def raw_path(path: str) -> bytes:
+    """A configured or forwarded path prefix as ``raw_path`` begins with it."""
+    return quote(path, safe=_PATH_SAFE).encode("ascii")
 
 
 def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | None]:
