@@ -48,6 +48,8 @@ def serve(
     :raises DevserverError: an address cannot be bound, or the app does not load or start.
     """
     target = find_target(config, directory)
+    if config.should_reload:
+        _check_tls(config)
     listeners = listening.bind(
         config, environ=os.environ, emitter=emitter, directory=directory, port_is_default=port_is_default
     )
@@ -122,11 +124,23 @@ def _run_reloading(config: Config) -> int:
         for notice in resolved.notices:
             emitter.emit(notice)
         target = find_target(config, resolved.directory)
+        _check_tls(config)
         listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=resolved.directory)
         try:
             return ReloadSupervisor(config, target, listeners, emitter, added=resolved.environment).run()
         finally:
             listening.close(listeners)
+
+
+def _check_tls(config: Config) -> None:
+    """Looks at certificates before any worker does: a save changes nothing about them, so the supervisor must end.
+
+    :raises ConfigError: one cannot be used.
+    """
+    if config.is_ssl and config.ssl_context_factory is None:
+        from devserver.server.tls import ssl_context
+
+        ssl_context(config)
 
 
 def _named_by_its_script(app: Any, frame: FrameType) -> str:

@@ -136,6 +136,7 @@ def test_the_script_s_own_folder_comes_before_the_working_directory(folder: Path
         ('devserver.run("failing:app", port=0)', 3, "no database"),
         ('devserver.run("myapp:app", port=0, reload=True, env_file="missing.env")', 2, "missing.env does not exist"),
         ('devserver.run("myapp:app", port=0, ssl_certfile="missing.pem")', 2, "cannot read missing.pem"),
+        ('devserver.run("myapp:app", port=0, reload=True, ssl_certfile="missing.pem")', 2, "cannot read missing.pem"),
     ],
 )
 def test_a_mistake_is_logged_in_a_sentence_and_gives_the_exit_code(

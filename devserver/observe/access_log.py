@@ -224,7 +224,7 @@ class AccessLog:
         except OSError as exc:
             raise ConfigError(
                 f'--access-log-file "{self._path}" cannot be opened: {exc.strerror or exc}.',
-                hint="name a file in a directory that exists and may be written, or - for standard output",
+                hint="Name a file in a folder that exists and may be written, or - for standard output.",
             ) from exc
         try:
             return Outlet(fd)
