@@ -201,7 +201,7 @@ class WorkerChannel:
         while open_:
             if self._unsent or self._pending:
                 open_ = self._write()
-            elif self._closing:
+            if self._closing and not self._unsent and not self._pending:
                 break
             interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
             selector.modify(self._sock, interest)
