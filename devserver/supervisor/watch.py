@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from devserver.supervisor.changes import fingerprint
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 SWEEP_S = 1.0
 DEBOUNCE_MS = 50
 """While files keep changing, report at least so often."""
+WAKE_S = 0.05
+"""How late other folders are watched than asked for; what happens meanwhile is found all the same."""
 POLL_MS = 200
 GIT_LOCK_S_MAX = 10.0
 """``git commit`` keeps its lock while a message is being written, and a crash leaves one: no longer a checkout."""
 GIT_STEP_S = 0.02
+CLOCK_S = 0.01
+"""The clock that stamps files runs behind the one that we read, by as much as a tick of the kernel."""
 
 _Status: TypeAlias = tuple[int, int, int, int] | None
 
@@ -42,10 +46,13 @@ class Watched:
 
     :ivar folders: absolute paths, each watched by itself.
     :ivar contents: files that matter most, and the content that each is known to have.
+    :ivar since: ``time.time()``; what has changed after it in a folder that was not watched yet is reported as if it
+        had been. A watch takes its time to stand.
     """
 
     folders: frozenset[str] = frozenset()
     contents: Mapping[str, str | None] = field(default_factory=dict)
+    since: float = float("inf")
 
 
 class Watcher:
@@ -72,9 +79,10 @@ class Watcher:
         self._step_ms = max(1, round(step_s * 1000))
         self._poll = _needs_polling(root) if poll is None else poll
         self._git_lock = _git_lock(root) if root else ""
-        self._wanted = Watched()
+        self._lock = threading.Lock()
+        self._wanted: Watched | None = None
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devserver-watch", daemon=True)
 
         self._notify: RustNotify | None = None
@@ -89,12 +97,16 @@ class Watcher:
     def watch(self, watched: Watched) -> None:
         """Watches this from now on, instead of what was watched before. A file that has another content than
         ``watched`` says is reported."""
-        self._wanted = watched
+        with self._lock:
+            if self._wanted is not None:
+                # Nobody has looked at that one yet, so what has happened since then is still to be found.
+                watched = replace(watched, since=min(self._wanted.since, watched.since))
+            self._wanted = watched
         self._woken.set()
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """Ends the thread."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -102,10 +114,14 @@ class Watcher:
     def _run(self) -> None:
         collected: set[str] = set()
         next_sweep = time.monotonic() + SWEEP_S
-        while not self._stopping:
-            if self._woken.is_set():
-                self._woken.clear()
-                collected |= self._change(self._wanted)
+        while True:
+            self._woken.clear()
+            if self._stopping.is_set():
+                break
+            with self._lock:
+                wanted, self._wanted = self._wanted, None
+            if wanted is not None:
+                collected |= self._change(wanted)
             timeout_s = next_sweep - time.monotonic()
             if collected:
                 timeout_s = min(timeout_s, GIT_STEP_S) if self._git_is_busy() else 0
@@ -114,24 +130,34 @@ class Watcher:
             if time.monotonic() >= next_sweep:
                 collected |= self._sweep()
                 next_sweep = time.monotonic() + SWEEP_S
-            if collected and not self._git_is_busy() and not self._stopping:
+            if collected and not self._git_is_busy():
                 self._on_changes(collected)
                 collected = set()
         self._close()
 
     def _wait(self, timeout_s: float) -> set[str]:
+        from watchfiles._rust_notify import WatchfilesRustInternalError
+
         if self._notify is None:
             self._woken.wait(timeout_s)
             return set()
-        result = self._notify.watch(DEBOUNCE_MS, self._step_ms, max(1, round(timeout_s * 1000)), self._woken)
+        # It forgets what it has collected when its event is set, so that one must not mean "there is something else to
+        # do"; the end of a short time is no such moment.
+        timeout_ms = max(1, round(min(timeout_s, WAKE_S) * 1000))
+        try:
+            result = self._notify.watch(DEBOUNCE_MS, self._step_ms, timeout_ms, self._stopping)
+        except WatchfilesRustInternalError as exc:
+            self._on_trouble(f"File notification has failed and is set up again ({exc}).")
+            self._folders = {}
+            return self._rebuild(time.time() - 2 * SWEEP_S)
         return {path for _, path in result} if isinstance(result, set) else set()
 
     def _change(self, wanted: Watched) -> set[str]:
         before, self._now = self._now, wanted
-        if wanted.folders != before.folders or self._notify is None:
-            self._rebuild()
-        # Contents are read after the watch stands, so that no save can fall between the two.
         different: set[str] = set()
+        if wanted.folders != before.folders or self._notify is None:
+            different |= self._rebuild(wanted.since)
+        # Contents are read after the watch stands, so that no save can fall between the two.
         files: dict[str, _Status] = {}
         for path, content in wanted.contents.items():
             status = files[path] = _status(path)
@@ -147,30 +173,40 @@ class Watcher:
             self._files[path] = _status(path)
         if any(_identity(folder) != known for folder, known in self._folders.items()):
             # A replaced folder took its watch along; its files are new, too.
-            self._rebuild()
+            changed |= self._rebuild(time.time() - 2 * SWEEP_S)
         return changed
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, since: float) -> set[str]:
+        """Watches other folders; what the watch that ends has still seen, and what was new before the new one stood."""
         # Imported here, on the thread: it takes as long as everything else in the supervisor together.
         from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-        self._close()
-        self._folders = {folder: _identity(folder) for folder in self._now.folders}
+        before, self._notify = self._notify, None
+        known_before, self._folders = self._folders, {folder: _identity(folder) for folder in self._now.folders}
         paths = sorted(folder for folder, known in self._folders.items() if known is not None)
-        if not paths:
-            return
         try:
-            self._notify = RustNotify(paths, False, self._poll, POLL_MS, False, True)
+            self._notify = RustNotify(paths, False, self._poll, POLL_MS, False, True) if paths else None
         except FileNotFoundError:
             # One of them went this moment; the next sweep sees it.
             self._folders = dict.fromkeys(paths, None)
         except (OSError, WatchfilesRustInternalError) as exc:
             if self._poll:
                 self._on_trouble(f"Files cannot be watched ({exc}); changes are noticed within a second.")
-                return
+                return set()
             self._poll = True
             self._on_trouble(f"File notification is not available ({exc}); looking every {POLL_MS} ms instead.")
-            self._rebuild()
+            return self._rebuild(since)
+        # Only now, with the new watch in place: a file written between the two would be seen by neither.
+        found: set[str] = set()
+        if before is not None:
+            with contextlib.suppress(WatchfilesRustInternalError):
+                last = before.watch(DEBOUNCE_MS, self._step_ms, self._step_ms, None)
+                found |= {path for _, path in last} if isinstance(last, set) else set()
+            before.close()
+        for folder, known in self._folders.items():
+            if known is not None and known_before.get(folder) != known:
+                found |= _changed_since(folder, since - CLOCK_S)
+        return found
 
     def _close(self) -> None:
         if self._notify is not None:
@@ -196,6 +232,17 @@ def _status(path: str) -> _Status:
         status = os.stat(path)
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_dev
     return None
+
+
+def _changed_since(folder: str, moment: float) -> set[str]:
+    """What in ``folder``, folders included, was made, written, renamed or touched after ``moment``."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.stat().st_ctime >= moment:
+                    found.add(entry.path)
+    return found
 
 
 def _identity(folder: str) -> _Status:
