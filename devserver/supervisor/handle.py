@@ -44,7 +44,6 @@ class Job:
     :ivar listeners: descriptors of the listening sockets as the worker has them.
     :ivar failed: serve the page that shows this, and load nothing.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
-    :ivar parent: the supervisor's pid; a worker that has another parent when it looks is an orphan.
     """
 
     config: Config
@@ -54,7 +53,6 @@ class Job:
     listeners: tuple[int, ...]
     failed: AppFailed | None
     argv: tuple[str, ...]
-    parent: int
 
     def to_message(self) -> Message:
         """The job as a message.

@@ -174,9 +174,10 @@ class ReloadSupervisor:
                     self._selector.register(signals, selectors.EVENT_READ, lambda: self._on_signals(signals))
                 for listener in self._listeners:
                     listener.listen(self._config.backlog)
+                since = time.time()
                 self._spawn(None)
                 self._watcher.start()
-                self._watch()
+                self._watch(since)
                 while self._newest is not None or self._older or not self._stopping:
                     self._turn(None if signals is not None and hasattr(signal, "SIGCHLD") else POLL_S)
         finally:
@@ -256,8 +257,15 @@ class ReloadSupervisor:
             if self._loaded.importing and verdict is not Verdict.RELOAD:
                 self._touched[path] = None
         if reload:
+            known = self._loaded.contents
             self._start_over(set(reload), seen_at)
-            self._loaded.contents.update(reload)
+            # So that what more is said of this save is no change. Not of a file that counted only because the app had
+            # failed: the app may be what writes it.
+            self._loaded.contents.update(
+                (path, content)
+                for path, content in reload.items()
+                if path in known or path.endswith(".py") or self._judge.counts_always(path)
+            )
         elif same or strangers:
             for found, reason in ((same, "no change in content"), (strangers, "not loaded by the app")):
                 if found:
@@ -265,7 +273,7 @@ class ReloadSupervisor:
 
     def _with_new_folders(self, paths: Iterable[str]) -> list[str]:
         """The paths, and what is in folders among them: nobody watched those when their files were written."""
-        found = list(paths)
+        found, since = list(paths), time.time()
         if self._loaded.failed or self._judge.includes or self._judge.reload_dirs:
             folders = [path for path in found if os.path.isdir(path) and not self._judge.noise(path)]
             for folder in folders:
@@ -273,7 +281,7 @@ class ReloadSupervisor:
                     with contextlib.suppress(OSError):
                         found += [entry.path for entry in os.scandir(inner) if entry.is_file()]
             if folders:
-                self._watch()
+                self._watch(since)
         return found
 
     def _made_by_failure(self, path: str, now: float) -> bool:
@@ -323,7 +331,6 @@ class ReloadSupervisor:
             listeners=(),
             failed=failed,
             argv=tuple(sys.argv),
-            parent=os.getpid(),
         )
         if failed is None:
             before = self._loaded
@@ -356,6 +363,7 @@ class ReloadSupervisor:
     def _reap(self) -> None:
         for handle in [*self._older]:
             if handle.poll() is not None:
+                self._on_channel(handle)
                 self._forget(handle)
                 self._older.remove(handle)
         newest = self._newest
@@ -438,6 +446,7 @@ class ReloadSupervisor:
                 self._on_files(event)
             case AppFailed() if current:
                 self._on_failed(handle, event)
+                return
             case ServerReady() if current:
                 urls = tuple(listener.url for listener in self._listeners)
                 startup_s = time.monotonic() - handle.spawned_at
@@ -465,6 +474,9 @@ class ReloadSupervisor:
     def _on_files(self, event: FilesLoaded) -> None:
         reported: dict[str, str | None] = dict(event.executed)
         for path in event.opened:
+            if self._judge.noise(path):
+                # Our own cache of compiled code, or git's files from which a version was read.
+                continue
             reported[path] = self._loaded.contents[path] if path in self._loaded.contents else fingerprint(path)
         self._loaded.reported = reported
         self._loaded.contents.update(reported)
@@ -492,13 +504,13 @@ class ReloadSupervisor:
             self._retire()
             self._spawn_due = True
             return
+        self._emitter.emit(event)
         touched = list(self._touched)
         self._loaded.written.update(
             path for path in touched if path not in self._loaded.contents and not path.endswith(".py")
         )
         self._note_failure()
         self._change = None
-        self._emitter.emit(event)
         # A save during the import may be what it failed on: a file that was only half written.
         moment = time.monotonic() + AGAIN_AFTER_S
         for path in touched:
@@ -564,11 +576,12 @@ class ReloadSupervisor:
     def _on_trouble(self, text: str) -> None:
         self._put(Notice("warning", text))
 
-    def _watch(self) -> None:
+    def _watch(self, since: float | None = None) -> None:
+        since = time.time() if since is None else since
         contents = {
             path: content for path, content in self._loaded.contents.items() if not self._judge.excludes.match(path)
         }
-        self._watcher.watch(Watched(frozenset(self._judge.folders(self._loaded)), contents))
+        self._watcher.watch(Watched(frozenset(self._judge.folders(self._loaded)), contents, since))
 
     def _environment(self) -> dict[str, str]:
         """The environment of a worker: ours, with the env files as they are now."""

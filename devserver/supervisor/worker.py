@@ -7,7 +7,7 @@ until it is told to stop. It never outlives its supervisor.
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import dataclasses
 import gc
 import os
@@ -16,10 +16,11 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.load import load_app
-from devserver.app.source_loader import SourceLoader, install
+from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install
 from devserver.errors import EXIT_OK, AppError
 from devserver.events import (
     AppFailed,
@@ -40,8 +41,9 @@ from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.handle import Job
 
 if TYPE_CHECKING:
-    from devserver.app.types import ASGIApp
+    from devserver.app.types import ASGIApp, Scope
     from devserver.config import Config
+    from devserver.events import Failure
     from devserver.server.server import Server
 
 FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised)
@@ -49,8 +51,6 @@ GRACE_S = 2.0
 """What running requests get when the settings name no limit: an open stream must not hold a reload up."""
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(channel_fd: int) -> None:
@@ -62,10 +62,11 @@ def main(channel_fd: int) -> None:
     except (OSError, EOFError):
         sys.exit(EXIT_OK)
     job = Job.from_message(first)
-    die_with(job.parent)
     reset_signals()
     sys.argv[:] = job.argv
     worker = Worker(job, sock, received)
+    # Registered before the app can register anything, so called after all of that.
+    atexit.register(worker.end_if_orphaned)
     sys.exit(worker.run())
 
 
@@ -83,6 +84,7 @@ class Worker:
         self._go = threading.Event()
         self._stop = threading.Event()
         self._importing = True
+        self._orphaned = False
         self._server: Server | None = None
         self._loader: SourceLoader | None = None
         self._reported = 0
@@ -102,12 +104,18 @@ class Worker:
             if failed is not None:
                 self._serve_page(failed)
         finally:
-            self._channel.close(CLOSE_S)
+            if not self._orphaned:
+                self._channel.close(CLOSE_S)
         return EXIT_OK
+
+    def end_if_orphaned(self) -> None:
+        """Takes along what the app has started, when there is no supervisor left to do that."""
+        if self._orphaned:
+            end_group()
 
     def _load(self) -> ASGIApp | AppFailed:
         self._emitter.emit(ServerStarting(os.getpid()))
-        self._loader = install(self._job.first_party, os.path.join(self._job.root, CACHE_DIR))
+        self._loader = install(self._job.first_party, Path(self._job.root, CACHE_FOLDER))
         self._recorder.install()
         try:
             app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
@@ -123,7 +131,14 @@ class Worker:
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
         self._go.wait()
-        self._server = _make_server(self._config, target=self._job.target, app=app, emitter=self._emitter, debug=True)
+        self._server = _make_server(
+            self._config,
+            target=self._job.target,
+            app=app,
+            emitter=self._emitter,
+            failure_response=self._failure_response,
+            debug=True,
+        )
         if self._stop.is_set():
             return None
         try:
@@ -145,6 +160,14 @@ class Worker:
         self._server = _make_server(config, app=page, emitter=Emitter())
         if not self._stop.is_set():
             self._server.run(self._sockets())
+
+    def _failure_response(self, failure: Failure, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        # Imported here: most apps never raise, and should not wait for what they do not need.
+        from devserver.app.redact import Redactor
+        from devserver.devtools.error_page import failure_response
+
+        redactor = Redactor.of(os.environ)
+        return failure_response(failure, scope, share=self._config.share_errors, redactor=redactor)
 
     def _sockets(self) -> list[socket.socket]:
         # Duplicates, because a server closes what it was given and the page may still need them.
@@ -198,14 +221,16 @@ class Worker:
             self._server.should_exit = True
         elif self._importing:
             # Nothing is in flight yet, and an import cannot be asked to end.
-            os._exit(EXIT_OK)
+            end_group()
 
     def _on_close(self) -> None:
+        # The supervisor has gone, however that came. The kernel closes its end of the channel as soon as it dies, which
+        # is all that is needed: PR_SET_PDEATHSIG would come earlier than getppid() tells of it, once for each of the
+        # supervisor's threads, and end nobody but this process.
+        self._orphaned = True
         self._ask_to_stop()
         time.sleep((self._config.timeout_graceful_shutdown or 0) + (self._config.timeout_shutdown or GRACE_S) + CLOSE_S)
-        if hasattr(os, "killpg"):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        os._exit(EXIT_OK)
+        end_group()
 
 
 def _make_server(config: Config, **rest: Any) -> Server:
@@ -222,9 +247,6 @@ def _make_server(config: Config, **rest: Any) -> Server:
             await super().shutdown(sockets)
 
     return YieldingServer(config, **rest)
-
-
-CACHE_DIR = os.path.join(".devserver", "code")
 
 
 def _for_reload(job: Job) -> Config:
@@ -244,17 +266,8 @@ def reset_signals() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def die_with(parent: int) -> None:
-    """Sees to it that this process ends when ``parent`` does, also when that is killed.
-
-    The channel's end of file does the same everywhere, and ends the whole process group, but needs a thread of ours to
-    get its turn; the kernel's signal does not.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError, ImportError):
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(EXIT_OK)
+def end_group() -> None:
+    """Ends this process and everything that it has started, now."""
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(EXIT_OK)
