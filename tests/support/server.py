@@ -197,6 +197,8 @@ class Program:
 
     process: subprocess.Popen[bytes]
     written: bytearray = field(default_factory=bytearray)
+    closed: threading.Event = field(default_factory=threading.Event)
+    """Set when it has closed its output, and with it every process that it has started."""
 
     @property
     def text(self) -> str:
@@ -227,11 +229,17 @@ class Program:
         """Its exit code."""
         return self.process.wait(PATIENCE_S)
 
+    def whole_text(self) -> str:
+        """All that it has written; waits for its end."""
+        assert self.closed.wait(PATIENCE_S), f"it has not ended:\n{self.text}"
+        return self.text
+
     def read(self) -> None:
         """Reads its output to the end; a thread does."""
         assert self.process.stdout is not None
         while data := os.read(self.process.stdout.fileno(), 65536):
             self.written += data
+        self.closed.set()
 
 
 @contextlib.contextmanager
