@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +196,51 @@ def test_http_client_reuses_its_connection_after_every_kind_of_answer(server: Ad
                 told = seen(read)
                 assert told["client"] == own
                 assert told["body_bytes"] == {"POST": len(BODY), "PUT": len(BODY) + 2, "DELETE": 0}[method]
+
+
+# Clients that leave
+
+LEAVING = """
+import asyncio
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+
+app = FastAPI()
+
+async def events():
+    while True:
+        yield b"data: tick\\n\\n"
+        await asyncio.sleep(0.01)
+
+@app.get("/events")
+async def stream():
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+async def early(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"data: tick", "more_body": True})
+    # An app that hears of the loss may stop.
+    assert (await receive())["type"] == "http.disconnect"
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="what an app does because its client has left is taken for its error")
+@pytest.mark.parametrize("app", ["app", "early"])
+def test_client_that_leaves_a_stream_is_no_error_of_the_app(tmp_path: Path, app: str) -> None:
+    (tmp_path / "main.py").write_text(LEAVING)
+    with command(tmp_path, "run", f"main:{app}", "--no-reload", "--port", "0", "--ui", "plain") as child:
+        with socket.create_connection(("127.0.0.1", child.port), timeout=PATIENCE_S) as client:
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+            received = b""
+            while b"data: tick" not in received:
+                received += client.recv(65536)
+        child.wait_text("GET /events HTTP/1.1")
+        child.process.send_signal(signal.SIGTERM)
+        assert child.wait() == 0
+        assert "error:" not in child.whole_text()
 
 
 # undici
