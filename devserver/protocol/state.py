@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FailureResponse: TypeAlias = "Callable[[Failure, Scope], tuple[int, list[tuple[bytes, bytes]], bytes]]"
 """Makes the answer to a request whose app raised, as status, headers and body."""
 
+BATCH = 64
+"""How many apps run before their responses are written; bounds how long one waits, and how much memory they take."""
+
 RETRY_AFTER_S = 5
 """What a 503 of an overloaded server advises (RFC 9110 §10.2.3)."""
 
@@ -54,12 +57,21 @@ class Connection(Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
 
-    def proceed(self) -> None:
-        """Starts the next exchange; called by :meth:`ServerState.flush` only."""
+    def proceed(self) -> Exchange | None:
+        """The exchange that may start now; called by :meth:`ServerState.flush` only."""
 
 
-class LingeringTask(Protocol):
-    """An exchange whose client has gone while its app still runs."""
+class Exchange(Protocol):
+    """What the state asks of a request and its response, whatever protocol brought them."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Calls the app and sees to it that there is a response; raises nothing."""
+
+    def suspended(self, task: asyncio.Task[None]) -> None:
+        """``run`` has not come to its end in the first step of ``task``, or has not begun."""
+
+    def release_head(self) -> None:
+        """Writes the head when it is still held."""
 
     def cancel_if_idle(self, now: float) -> bool:
         """Cancels the app when it has ignored the loss for too long; True when nothing is left to watch."""
@@ -99,10 +111,13 @@ class ServerState:
         """Whether a connection may stay open after a response: not when it would be closed at once."""
         self.turn_time = 0.0
         """Loop time of the flush that is running; 0.0 outside of it."""
+        self.writes: list[tuple[asyncio.WriteTransport, bytes]] | None = None
+        """Whole responses that the flush writes after it has run a batch of apps; None outside of it. For connections
+        that stay open only: closing one must not overtake what it has to write."""
 
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.lost: set[LingeringTask] = set()
+        self.lost: set[Exchange] = set()
         """Exchanges whose client has gone; looked at once a second."""
         self.total_requests = 0
         self.requests_max = _requests_max(config)
@@ -131,7 +146,7 @@ class ServerState:
         self._eager = sys.version_info >= (3, 12) and loop.get_task_factory() is None
         self._context = contextvars.Context() if config.reset_contextvars else context
         self._listed: list[Connection] = []
-        self._held_heads: list[HeldHead] = []
+        self._held_heads: list[Exchange] = []
         self.bounded = config.limit_concurrency is not None
         """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
@@ -180,11 +195,32 @@ class ServerState:
         """Starts the exchange of every listed connection. Those listed meanwhile wait for the next turn."""
         listed, self._listed = self._listed, []
         self.turn_time = self.loop.time()
-        for connection in listed:
-            connection.proceed()
+        loop, context = self.loop, self._context
+        for start in range(0, len(listed), BATCH):
+            # Running all apps first and making all system calls afterwards takes a tenth less CPU than taking turns:
+            # each of the two finds its code in the cache.
+            writes: list[tuple[asyncio.WriteTransport, bytes]] = []
+            self.writes = writes
+            for connection in listed[start : start + BATCH]:
+                exchange = connection.proceed()
+                if exchange is None:
+                    continue
+                self.total_requests = total = self.total_requests + 1
+                if total == self.requests_max:
+                    self.on_limit()
+                if self._eager:
+                    # Runs up to its first suspension here.
+                    task = self._task(exchange.run(), loop=loop, context=context.copy(), eager_start=True)
+                else:
+                    task = loop.create_task(exchange.run(), context=context.copy())
+                if not task.done():
+                    exchange.suspended(task)
+            self.writes = None
+            for transport, data in writes:
+                transport.write(data)
         self.turn_time = 0.0
 
-    def hold_head(self, exchange: HeldHead) -> None:
+    def hold_head(self, exchange: Exchange) -> None:
         """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""
         if not self._held_heads:
             self.loop.call_soon(self.release_heads)
@@ -195,15 +231,6 @@ class ServerState:
         held, self._held_heads = self._held_heads, []
         for exchange in held:
             exchange.release_head()
-
-    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Runs ``coroutine`` in a context of its own, on Python ≥ 3.12 up to its first suspension."""
-        if self._eager:
-            task: asyncio.Task[None] = self._task(
-                coroutine, loop=self.loop, context=self._context.copy(), eager_start=True
-            )
-            return task
-        return self.loop.create_task(coroutine, context=self._context.copy())
 
     # Overload
 
@@ -236,13 +263,6 @@ class ServerState:
             if connection in self._waiting:
                 self._waiting.remove(connection)
             self.wake_waiting()
-
-
-class HeldHead(Protocol):
-    """An exchange whose head waits for its first body chunk."""
-
-    def release_head(self) -> None:
-        """Writes the head when it is still held."""
 
 
 def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:

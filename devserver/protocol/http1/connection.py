@@ -6,13 +6,13 @@ parser; a chunked body goes through llhttp up to the end that :class:`ChunkedBod
 raw until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered
 in order by themselves, and a connection between requests is described by its unparsed bytes.
 
-It starts no app: it lists itself with the state, whose flush calls :meth:`Http1Connection.proceed`.
+It starts no app: it lists itself with the state, whose flush asks :meth:`Http1Connection.proceed` what to start.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from devserver.events import RequestFinished, RequestRefused
 from devserver.protocol.http1 import limits
@@ -35,16 +35,32 @@ _NAME_LENGTH_MAX = 64
 
 # Fields whose values change how the message is read, or whom it comes from. They are collected apart, so that a
 # request with a Host alone is known to need no further look, and every other field costs one dict look-up.
-_TELLING_FIELDS = frozenset(
-    b"connection content-length content-type expect host transfer-encoding upgrade "
+_FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host transfer-encoding".split())
+_FORWARDED_FIELDS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
+_TELLING_FIELDS = _FRAMING_FIELDS | _FORWARDED_FIELDS
 _telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
 """Both: field names as they were received → lower-cased, of fields that have been seen."""
 _NAMES_MAX = 1024
-_PLAIN_BLOCK_MAX = 2048
+_JUDGED_BYTES_MAX = 2048
 """What a connection remembers of its header lines, so that an idle one stays small."""
+_CHUNKED = -1
+"""In place of a body's length."""
+
+
+class Judgement(NamedTuple):
+    """What the field lines of a head say about how its request is read."""
+
+    headers: list[tuple[bytes, bytes]]
+    """As the scope will have them."""
+    length: int
+    """Bytes of the body; ``_CHUNKED`` when that is not known."""
+    keep_alive: bool
+    expects_continue: bool
+    is_forwarded: bool
+    """A trusted proxy may have something to say."""
 
 
 class Http1Connection(asyncio.Protocol):
@@ -61,13 +77,12 @@ class Http1Connection(asyncio.Protocol):
         "_chunks",
         "_client",
         "_drain_waiter",
-        "_eof",
         "_fields",
         "_headers",
+        "_judged",
+        "_judged_block",
         "_mode",
         "_parser",
-        "_plain_block",
-        "_plain_headers",
         "_position",
         "_proxied",
         "_raw",
@@ -79,6 +94,7 @@ class Http1Connection(asyncio.Protocol):
         "_trusted",
         "_unsent_bytes",
         "deadline",
+        "eof",
         "exchange",
         "logs_requests",
         "lost",
@@ -108,17 +124,17 @@ class Http1Connection(asyncio.Protocol):
         """The decoder of the chunked body that is being read."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._fields: list[tuple[bytes, bytes]] = []
-        self._plain_block = b""
-        """The header lines of an earlier request on this connection that changed nothing about how it was read. Clients
-        repeat them from request to request; the same bytes are not judged twice, whatever the request line says,
-        because the grammar of field lines does not depend on it (RFC 9112 §2.1)."""
-        self._plain_headers: list[tuple[bytes, bytes]] = []
+        self._judged_block = b""
+        """The field lines of the last plain request on this connection. Clients repeat them, and the same bytes are not
+        judged twice, since their grammar does not depend on the request line (RFC 9112 §2.1)."""
+        self._judged: Judgement
+        """What they say."""
         self._body_left = 0
         """Bytes of a Content-Length body that have not arrived."""
         self._body_window_end = 0.0
         self._body_window_bytes = 0
         self._reading_paused = False
-        self._eof = False
+        self.eof = False
         """The peer has ended its side."""
         self._scanned = 0
         """How much of the raw bytes holds no end of a head; 0 at the start of a head."""
@@ -165,14 +181,11 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         mode = self._mode
-        if mode == HEAD and not self._raw and 0 < data.find(_END_OF_HEAD) == len(data) - 4 and data[0] != 0x0D:
-            # The common read: one whole head and nothing else.
-            try:
-                self._begin(data)
-            except Refusal as refusal:
-                self._refuse(refusal)
-            else:
-                self.state.schedule(self)
+        if mode == HEAD and not self._raw:
+            # The common read: the start of a head, and mostly the whole of it. It is looked at in the flush, together
+            # with those of the other connections.
+            self._raw = data
+            self.state.schedule(self)
             return
         if mode >= LINGERING:
             return
@@ -180,6 +193,8 @@ class Http1Connection(asyncio.Protocol):
         self._position = 0
         if mode == HEAD:
             self._read_head()
+            if self.exchange is not None:
+                self.state.schedule(self)
         elif mode == BODY:
             self._body_window_bytes += len(data)
             self._read_body()
@@ -188,7 +203,7 @@ class Http1Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer has shut down its writing side; ours stays open for what it still reads (RFC 9112 §9.6)."""
-        self._eof = True
+        self.eof = True
         exchange = self.exchange
         if exchange is None:
             return self._mode == HEAD and bool(self._raw) and not self._scanned
@@ -276,35 +291,32 @@ class Http1Connection(asyncio.Protocol):
         else:
             self.transport.abort()
 
-    def proceed(self) -> None:
-        """Starts the exchange that waits, or the next one whose head has arrived already."""
+    def proceed(self) -> Exchange | None:
+        """The exchange that may start now: the one that waits, or the next one whose head has arrived."""
         if self.write_paused:
-            return  # A client that does not read its responses gets no further ones; resume_writing lists it again.
-        if self.exchange is None:
-            if self._mode != HEAD or not self._raw:
-                return
-            self._read_head(started=True)
+            return (
+                None  # A client that does not read its responses gets no further ones; resume_writing lists it again.
+            )
         exchange = self.exchange
-        if exchange is None or exchange.stage != LISTED:
-            return
+        if exchange is None:
+            if self._mode != HEAD or not self._raw:
+                return None
+            self._read_head()
+            exchange = self.exchange
+            if exchange is None:
+                return None
+        if exchange.stage != LISTED:
+            return None
         state = self.state
         if state.bounded:
             admitted = state.admit(self)
             if admitted is None:
-                return
+                return None
             if not admitted:
                 self._refuse(Refusal(503, "The server is at its limit of concurrent requests; try again soon."))
-                return
+                return None
         exchange.stage = AWAITING_START
-        state.total_requests += 1
-        if state.total_requests == state.requests_max:
-            state.on_limit()
-        task = state.start_task(exchange.run())
-        if not task.done():
-            exchange.task = task
-            state.tasks.add(task)
-            if exchange.head is not None:
-                exchange.release_head()
+        return exchange
 
     # Called by the exchange
 
@@ -320,7 +332,7 @@ class Http1Connection(asyncio.Protocol):
         if not exchange.keep_alive or state.stopping:
             self._finish()
         elif self._mode == BUSY:
-            if self._raw or self._eof:
+            if self._raw or self.eof:
                 self._next_request()
                 return
             self.exchange = None
@@ -362,34 +374,27 @@ class Http1Connection(asyncio.Protocol):
                 return
         self._headers.append((lowered, value))
 
-    def _read_head(self, *, started: bool = False) -> None:
-        """Takes the next head from the raw bytes, when it is whole.
-
-        :param started: called from the flush, which starts the exchange itself.
-        """
+    def _read_head(self) -> None:
+        """Takes the next head from the raw bytes, when it is whole."""
         raw, start = self._raw, self._position
         try:
-            if raw.startswith(b"\r\n", start):
+            if raw[start] == 0x0D and raw.startswith(b"\r\n", start):
                 # One empty line before the request line is ignored (RFC 9112 §2.2); a second one is refused below.
                 start += 2
-            end = raw.find(_END_OF_HEAD, max(start, self._scanned))
-            if end < 0:
+            end = raw.find(_END_OF_HEAD, self._scanned or start) + 4
+            if end < 4:
                 self._await_head(start - self._position)
                 return
             self._scanned = 0
-            end += 4
-            head = raw if end - start == len(raw) else raw[start:end]
             if end == len(raw):
                 self._raw = b""
                 self._position = 0
+                self._begin(raw[start:] if start else raw)
             else:
                 self._position = end
-            self._begin(head)
+                self._begin(raw[start:end])
         except Refusal as refusal:
             self._refuse(refusal)
-            return
-        if not started and self.exchange is not None:
-            self.state.schedule(self)
 
     def _await_head(self, start: int) -> None:
         """Keeps the part of a head that has arrived, unless it cannot become one.
@@ -406,7 +411,7 @@ class Http1Connection(asyncio.Protocol):
             raise Refusal(400, "The lines of a request head must end with CRLF.")
         if b"\n\n" in raw or (len(raw) > start and not 0x20 < raw[start] < 0x7F and raw != b"\r"):
             raise Refusal(400, "The request is not HTTP/1.1.")
-        if self._eof:
+        if self.eof:
             self._close()
             return
         if self._reading_paused:
@@ -432,17 +437,64 @@ class Http1Connection(asyncio.Protocol):
         :raises Refusal: the head breaks a rule or a limit.
         """
         state = self.state
-        size = len(head)
-        if size > state.small_head_bytes:
-            self._check_sizes(head, 0, size)
-        end = head.find(b"\r\n")
-        first = head[:end]
+        if len(head) > state.small_head_bytes:
+            self._check_sizes(head, 0, len(head))
+        first, _, block = head.partition(b"\r\n")
         line = seen_lines.get(first) or parse_request_line(first)
-        block = head[end:]
-        if block == self._plain_block and line.is_plain:
-            scope = self._make_scope(line, self._plain_headers.copy())
-            self._expect(Exchange(self, scope, line, state.keeps_alive, True, False))
+        if block == self._judged_block and line.is_plain:
+            headers, length, keep_alive, expects_continue, is_forwarded = self._judged
+            headers = headers.copy()
+        else:
+            headers, length, keep_alive, expects_continue, is_forwarded = judged = self._judge(head, line)
+            if line.is_plain and len(block) <= _JUDGED_BYTES_MAX:
+                self._judged_block = block
+                self._judged = judged
+                headers = headers.copy()
+        scope = self._make_scope(line, headers)
+        if is_forwarded:
+            self._listen_to_proxy(headers, scope)
+
+        self.deadline = 0.0
+        if self.write_paused:
+            self._watch_writing()
+        if not length:
+            self._mode = BUSY
+            self.exchange = Exchange(self, scope, line, keep_alive, True, False)
             return
+        # The parser is left in the middle of a message; the next head gets a fresh one.
+        self._parser = None
+        raw, start = self._raw, self._position
+        if 0 < length <= len(raw) - start:
+            # The whole body is there: the app is given it as it is.
+            self._mode = BUSY
+            self.exchange = exchange = Exchange(self, scope, line, keep_alive, True, False)
+            end = start + length
+            if end == len(raw):
+                self._raw = b""
+                self._position = 0
+            else:
+                self._position = end
+            exchange.whole_body(raw[start:end])
+            return
+        self.exchange = exchange = Exchange(self, scope, line, keep_alive, False, expects_continue)
+        self._mode = BODY
+        if length == _CHUNKED:
+            self._chunks = ChunkedBody(exchange.body_arrived, state.parser_factory)
+        else:
+            self._body_left = length
+        if raw:
+            self._take_body(exchange)
+        elif self._reading_paused:
+            self._resume_reading()
+        if self._mode == BODY and not self._reading_paused:
+            self._open_body_window()
+
+    def _judge(self, head: bytes, line: RequestLine) -> Judgement:
+        """Has the parser read the field lines, and holds them against the rules and the limits.
+
+        :raises Refusal: they break one.
+        """
+        state = self.state
         headers = self._headers = []
         fields = self._fields = []
         parser = self._parser
@@ -460,33 +512,24 @@ class Http1Connection(asyncio.Protocol):
         bounds = state.limits
         if len(headers) > bounds.request_fields:
             raise Refusal(431, f"The request has more than {bounds.request_fields} header fields.")
-        if size > bounds.request_field_size and any(
+        if len(head) > bounds.request_field_size and any(
             len(name) + len(value) > bounds.request_field_size for name, value in headers
         ):
             raise Refusal(431, f"A header field is larger than {bounds.request_field_size} bytes.")
-        if len(fields) == 1 and fields[0][0] == b"host" and line.is_plain:
-            # The common request without a body: nothing in it can change how it is read.
-            check_host(fields[0][1])
-            if len(block) <= _PLAIN_BLOCK_MAX:
-                self._plain_block = block
-                self._plain_headers = headers.copy()
-            self._expect(Exchange(self, self._make_scope(line, headers), line, state.keeps_alive, True, False))
-            return
-        self._frame(line, headers, fields)
+        judged = self._frame(line, headers, fields)
+        if bounds.request_body is not None and judged.length > bounds.request_body:
+            raise Refusal(413, f"The request body is larger than {bounds.request_body} bytes.")
+        return judged
 
     def _frame(
-        self,
-        line: RequestLine,
-        headers: list[tuple[bytes, bytes]],
-        fields: list[tuple[bytes, bytes]],
-    ) -> None:
+        self, line: RequestLine, headers: list[tuple[bytes, bytes]], fields: list[tuple[bytes, bytes]]
+    ) -> Judgement:
         """Reads the fields that decide where the body ends and whether the connection persists (RFC 9112 §6, §9.3)."""
         is_1_1 = line.http_version == "1.1"
         _check_transfer_codings(line, fields)
         length: int | None = None
-        chunked = False
+        chunked = expects_continue = is_forwarded = False
         options: set[bytes] = set()
-        expects_continue = False
         hosts = content_types = 0
         for name, value in fields:
             if name == b"host":
@@ -506,40 +549,18 @@ class Http1Connection(asyncio.Protocol):
                 if value.lower() != b"100-continue":
                     raise Refusal(417, "The only expectation met here is 100-continue.")
                 expects_continue = is_1_1
+            else:
+                is_forwarded = self._trusted
         if hosts > 1 or (not hosts and is_1_1):
             raise Refusal(400, "A request must have exactly one Host field.")
         if content_types > 1:
             raise Refusal(400, "The request has several Content-Type fields.")
         if chunked and length is not None:
             raise Refusal(400, "The request has both Content-Length and Transfer-Encoding.")
-        limit = self.state.limits.request_body
-        if limit is not None and length is not None and length > limit:
-            raise Refusal(413, f"The request body is larger than {limit} bytes.")
         if line.authority is not None:
-            headers[:] = [(b"host", line.authority), *(field for field in headers if field[0] != b"host")]
-
+            headers = [(b"host", line.authority), *(field for field in headers if field[0] != b"host")]
         keep_alive = self.state.keeps_alive and b"close" not in options and (is_1_1 or b"keep-alive" in options)
-        body_complete = not chunked and not length
-        scope = self._make_scope(line, headers)
-        if self._trusted:
-            self._listen_to_proxy(headers, scope)
-        exchange = Exchange(self, scope, line, keep_alive, body_complete, expects_continue and not body_complete)
-        self._expect(exchange)
-        if body_complete:
-            return
-        # The parser of the head is left in the middle of a message; the next head gets a fresh one.
-        self._parser = None
-        if chunked:
-            self._chunks = ChunkedBody(exchange.body_arrived, self.state.parser_factory)
-        else:
-            self._body_left = length or 0
-        self._mode = BODY
-        if self._raw:
-            self._take_body(exchange)
-        elif self._reading_paused:
-            self._resume_reading()
-        if self._mode == BODY and not self._reading_paused:
-            self._open_body_window()
+        return Judgement(headers, _CHUNKED if chunked else length or 0, keep_alive, expects_continue, is_forwarded)
 
     def _listen_to_proxy(self, headers: list[tuple[bytes, bytes]], scope: dict[str, Any]) -> None:
         """Puts what a trusted proxy says about the request into its scope."""
@@ -560,10 +581,10 @@ class Http1Connection(asyncio.Protocol):
         scope = self._scope.copy()
         scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
         scope["method"] = line.method
-        scope["http_version"] = line.http_version
         scope["path"] = line.path
         scope["raw_path"] = line.raw_path
         scope["query_string"] = line.query
+        scope["http_version"] = line.http_version
         scope["headers"] = headers
         scope["state"] = state.lifespan_state.copy()
         extensions: dict[str, dict[str, object]] = {
@@ -578,14 +599,6 @@ class Http1Connection(asyncio.Protocol):
             scope["path"] = state.root_path + line.path
             scope["raw_path"] = state.root_path_raw + line.raw_path
         return scope
-
-    def _expect(self, exchange: Exchange) -> None:
-        """The exchange is about to start; nothing is awaited from the peer until it is over."""
-        self.exchange = exchange
-        self._mode = BUSY
-        self.deadline = 0.0
-        if self.write_paused:
-            self._watch_writing()
 
     # Bodies
 
@@ -673,7 +686,7 @@ class Http1Connection(asyncio.Protocol):
         if self._raw:
             self._resume_if_short()
             self.state.schedule(self)
-        elif self._eof:
+        elif self.eof:
             self._close()
         else:
             self._await_next()
@@ -685,7 +698,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Closes after the response. Bytes that still come are read first, or they would reset the response away."""
-        unread = (self._mode == BODY or bool(self._raw)) and not self._eof
+        unread = (self._mode == BODY or bool(self._raw)) and not self.eof
         self.exchange = None
         if unread:
             self._linger()
@@ -707,7 +720,7 @@ class Http1Connection(asyncio.Protocol):
         self.exchange = None
         if self._reading_paused:
             self._resume_reading()
-        if self.transport.can_write_eof() and not self._eof:
+        if self.transport.can_write_eof() and not self.eof:
             self.transport.write_eof()
             self.deadline = self.state.loop.time() + limits.LINGER_S
         else:

@@ -29,6 +29,8 @@ from devserver.protocol.http1.response import (
     HAS_CLOSE,
     HAS_DATE,
     HAS_SERVER,
+    content_length_end,
+    content_length_ends,
     encode_early_hints,
     encode_headers,
     encode_trailers,
@@ -161,6 +163,13 @@ class Exchange:
                 state.tasks.discard(self.task)
                 self.task = None
 
+    def suspended(self, task: asyncio.Task[None]) -> None:
+        """The app has not come to its end in the first step of its task, or has not begun."""
+        self.task = task
+        self.connection.state.tasks.add(task)
+        if self.head is not None:
+            self.release_head()
+
     async def receive(self) -> Message:
         """The next part of the request body, or ``http.disconnect`` (ASGI HTTP spec, "Request")."""
         if self.expects_continue and not self.body_complete and self.stage == AWAITING_START:
@@ -276,7 +285,7 @@ class Exchange:
             self._response_headers = headers
         self.stage = AWAITING_BODY
         if self.task is not None:
-            state.hold_head(self)  # In its first step the app is watched by the connection, which starts it.
+            state.hold_head(self)  # After the first step of its task suspended() looks after it.
 
     def release_head(self) -> None:
         """The turn is over and no body has come: the client gets the head alone."""
@@ -349,11 +358,14 @@ class Exchange:
             ):
                 # The whole of an ordinary response in one write; every other case takes the long way below.
                 self.head = None
-                parts = (self._prefix, head, b"content-length: ", b"%d" % size, b"\r\n\r\n", body)
-                if size <= limits.WRITE_JOIN_MAX:
-                    transport.write(b"".join(parts))
-                else:
+                parts = (self._prefix, head, content_length_ends.get(size) or content_length_end(size), body)
+                writes = self.connection.state.writes
+                if size > limits.WRITE_JOIN_MAX:
                     transport.writelines(parts)
+                elif writes is not None and self.body_complete and not self.connection.eof:
+                    writes.append((transport, b"".join(parts)))
+                else:
+                    transport.write(b"".join(parts))
                 self._bytes_sent = size
                 self._complete()
                 return
@@ -553,6 +565,11 @@ class Exchange:
 
     # The connection's side
 
+    def whole_body(self, data: bytes) -> None:
+        """The body came along with the head."""
+        self._body = [data]
+        self.body_bytes_waiting = len(data)
+
     def body_arrived(self, data: bytes) -> None:
         """Takes bytes of the request body; they are thrown away when the response is complete."""
         size = len(data)
@@ -578,7 +595,7 @@ class Exchange:
             state.lost.add(self)
 
     def cancel_if_idle(self, now: float) -> bool:
-        """See :class:`devserver.protocol.state.LingeringTask`."""
+        """See :class:`devserver.protocol.state.Exchange`."""
         if self.task is None:
             return True
         if now - self._lost_at < limits.LOST_GRACE_S:

@@ -7,9 +7,9 @@ spares the checks; values that identify somebody (Set-Cookie) or vary with each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from devserver.errors import AppContractError
 
@@ -41,7 +41,13 @@ Content-Length, Transfer-Encoding and ``close``, since framing is the server's; 
 HAS_DATE and HAS_SERVER (the app sent its own), HAS_CLOSE (it asked for the connection to be closed) and HAS_CONNECTION
 (it named other connection options). A plain tuple: one is made per response."""
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 _seen: dict[tuple[bytes, bytes], bytes] = {}
+_seen_lengths: dict[tuple[bytes, bytes], int] = {}
+content_length_ends: dict[int, bytes] = {}
+"""What :func:`content_length_end` made before; an exchange looks here first, which spares a call."""
 
 
 def status_line(status: int) -> bytes:
@@ -57,8 +63,8 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d \r\n" % status
 
 
-def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
-    """Checks and joins the headers of ``http.response.start`` (ASGI HTTP spec: iterable of two-item byte strings).
+def encode_headers(headers: Sequence[tuple[bytes, bytes]]) -> EncodedHeaders:
+    """Checks and joins the headers of ``http.response.start`` (ASGI HTTP spec: two-item iterables of byte strings).
 
     :raises AppContractError: a header is not a pair of byte strings, its name is no token, its value
         holds a control character, or the framing headers contradict each other.
@@ -67,47 +73,77 @@ def encode_headers(headers: Iterable[tuple[bytes, bytes]]) -> EncodedHeaders:
     content_length = -1
     flags = 0
     try:
-        for name, value in headers:
-            if name == b"content-length" and content_length < 0 and value.isdigit() and len(value) < 19:
-                content_length = int(value)
-                continue
-            line = _seen.get((name, value))
+        for header in headers:
+            line = _seen.get(header)
             if line is None:
-                lowered = _check(name, value)
-                special = _SPECIAL.get(lowered)
-                if special is None:
-                    line = b"%b: %b\r\n" % (lowered, value)
-                    if len(line) <= CACHED_BYTES_MAX:
-                        if len(_seen) >= CACHE_ENTRIES_MAX:
-                            _seen.clear()
-                        _seen[(name, value)] = line
-                elif special == "content-length":
-                    length = _content_length(value)
-                    if content_length >= 0 and length != content_length:
+                length = _seen_lengths.get(header)
+                if length is None:
+                    length, flag, line = _encode_header(*header)
+                    flags |= flag
+                    block += line
+                if length >= 0:
+                    if content_length not in (-1, length):
                         raise AppContractError("The response has two different Content-Length headers.")
                     content_length = length
-                    continue
-                elif special == "transfer-encoding":
-                    if value.strip().lower() != b"chunked":
-                        raise AppContractError(
-                            'The server chooses the transfer coding; only "chunked" may be asked for.'
-                        )
-                    continue
-                elif special == "connection":
-                    kept, close = _connection_options(value)
-                    if close:
-                        flags |= HAS_CLOSE
-                    if not kept:
-                        continue
-                    flags |= HAS_CONNECTION
-                    line = b"connection: %b\r\n" % kept
-                else:
-                    flags |= special if isinstance(special, int) else 0
-                    line = b"%b: %b\r\n" % (lowered, value)
-            block += line
+            else:
+                block += line
+    except (TypeError, ValueError) as exc:
+        pairs = _as_pairs(headers)
+        if pairs == headers:
+            raise AssertionError("pairs of byte strings can be encoded") from exc
+        return encode_headers(pairs)
+    return block, content_length, flags
+
+
+def _as_pairs(headers: Iterable[Iterable[bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers that came as lists or the like."""
+    pairs = []
+    try:
+        for header in headers:
+            name, value = header
+            _check(name, value)
+            pairs.append((name, value))
     except (TypeError, ValueError) as exc:
         raise AppContractError(f"The response headers must be pairs of byte strings: {exc}.") from exc
-    return block, content_length, flags
+    return pairs
+
+
+def _encode_header(name: bytes, value: bytes) -> tuple[int, int, bytes]:
+    """One header that was not seen before: the Content-Length or -1; a flag or 0; the line, if there is one."""
+    lowered = _check(name, value)
+    special = _SPECIAL.get(lowered)
+    if special is None:
+        line = b"%b: %b\r\n" % (lowered, value)
+        if len(line) <= CACHED_BYTES_MAX:
+            _keep(_seen, (name, value), line)
+        return -1, 0, line
+    if special == "content-length":
+        length = _content_length(value)
+        _keep(_seen_lengths, (name, value), length)
+        return length, 0, b""
+    if special == "transfer-encoding":
+        if value.strip().lower() != b"chunked":
+            raise AppContractError('The server chooses the transfer coding; only "chunked" may be asked for.')
+        return -1, 0, b""
+    if special == "connection":
+        kept, close = _connection_options(value)
+        flag = (HAS_CLOSE if close else 0) | (HAS_CONNECTION if kept else 0)
+        return -1, flag, b"connection: %b\r\n" % kept if kept else b""
+    return -1, special if isinstance(special, int) else 0, b"%b: %b\r\n" % (lowered, value)
+
+
+def _keep(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Remembers ``value``, within bounds."""
+    if len(cache) >= CACHE_ENTRIES_MAX:
+        cache.clear()
+    cache[key] = value
+
+
+def content_length_end(size: int) -> bytes:
+    """The end of a head: Content-Length, and the empty line."""
+    end = b"content-length: %d\r\n\r\n" % size
+    _keep(content_length_ends, size, end)
+    return end
 
 
 def encode_trailers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

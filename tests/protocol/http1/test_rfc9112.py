@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,6 +128,48 @@ def test_field_names_with_underscores_are_dropped() -> None:
         for seen in app.seen:
             assert [name for name, _ in seen.scope["headers"]] == [b"host", b"content-length", b"ok"]
             assert seen.body == b"hello"
+
+
+def test_repeated_field_lines_mean_what_they_mean_with_each_request_line() -> None:
+    lines = ("Connection: keep-alive", "Cookie: a=b", "Content-Length: 5")
+    app = Recorder()
+    with memory_server(app) as server:
+        client = server.connect()
+        for raw in (
+            request("/a", *lines, method="POST", body=b"first"),
+            request("/b", *lines, method="PUT", body=b"again"),
+            request("/c", *lines, method="HEAD", body=b"thing"),
+            request("http://other/d", *lines, method="POST", body=b"fifth"),
+            request("/e", *lines, method="POST", body=b"sixth"),
+            request("/f", *lines, method="POST", version="1.0", body=b"seven"),
+        ):
+            client.send(raw[:40], raw[40:])
+        answers = client.responses("POST", "PUT", "HEAD", "POST", "POST", "POST")
+        assert [answer.body for answer in answers] == [
+            b"POST /a first",
+            b"PUT /b again",
+            b"",
+            b"POST /d fifth",
+            b"POST /e sixth",
+            b"POST /f seven",
+        ]
+        assert [answer.get("connection") for answer in answers] == [None] * 5 + ["keep-alive"]
+        assert [dict(seen.scope["headers"])[b"host"] for seen in app.seen] == [b"h", b"h", b"h", b"other", b"h", b"h"]
+        headers = [seen.scope["headers"] for seen in app.seen]
+        assert all(one is not other for one, other in itertools.combinations(headers, 2))
+
+
+def test_repeated_field_lines_of_one_connection_are_judged_anew_on_another() -> None:
+    app = Recorder()
+    with memory_server(app) as server:
+        forwarded = request("/", "X-Forwarded-For: 203.0.113.9")
+        trusted, other = server.connect(), server.connect(peername=("198.51.100.7", 4000))
+        trusted.send(forwarded, forwarded)
+        other.send(forwarded, forwarded)
+        assert [seen.scope["client"] for seen in app.seen] == [
+            *[("203.0.113.9", 0)] * 2,
+            *[("198.51.100.7", 4000)] * 2,
+        ]
 
 
 # --- Section 6: message body
@@ -744,6 +787,23 @@ def test_timeouts_pass_on_real_sockets_too() -> None:
 
 
 # --- Fairness
+
+
+def test_requests_of_one_turn_are_all_answered_and_each_connection_ends_as_it_must() -> None:
+    """Responses of one turn are written together at its end; nothing that closes a connection may overtake them."""
+    app = Recorder()
+    with memory_server(app) as server:
+        clients = [server.connect() for _ in range(150)]
+        for number, client in enumerate(clients):
+            raw = request(f"/{number}", *(["Connection: close"] if number % 3 == 0 else []))
+            server.loop.call_soon(client.connection.data_received, raw)
+            if number % 3 == 1:
+                server.loop.call_soon(client.connection.eof_received)
+        server.settle()
+        for number, client in enumerate(clients):
+            assert client.response().body == b"GET /%d " % number
+            assert client.closed == (number % 3 != 2)
+            assert client.transport.writes == 1
 
 
 def test_endless_fast_response_leaves_turns_to_others() -> None:
