@@ -87,7 +87,9 @@ class Patterns:
     """
 
     def __init__(self, patterns: Iterable[str], bases: Sequence[str]) -> None:
-        self._bases = tuple(sorted({base.rstrip(os.sep) or os.sep for base in bases}, key=len, reverse=True))
+        self._bases = _longest_first(bases)
+        self.places: list[tuple[str, bool]] = []
+        """For each absolute pattern the folder below which it matches, and whether also in the folders of that."""
         relative: list[str] = []
         absolute: list[str] = []
         for given in patterns:
@@ -96,7 +98,11 @@ class Patterns:
                 pattern = os.path.normpath(os.path.join(os.getcwd(), pattern))
             # A final slash says that a folder is meant; folders match by name anyway.
             pattern = pattern.rstrip("/") or "/"
-            (absolute if os.path.isabs(pattern) else relative).append(_regex(pattern))
+            if os.path.isabs(pattern):
+                absolute.append(_regex(pattern))
+                self.places.append(_place(pattern))
+            else:
+                relative.append(_regex(pattern))
         self._relative = re.compile("(?:.*/)?(?:" + "|".join(relative) + ")") if relative else None
         self._absolute = re.compile("|".join(absolute)) if absolute else None
 
@@ -109,9 +115,27 @@ class Patterns:
             return True
         if self._relative is None:
             return False
-        base = next((base for base in self._bases if path.startswith(base.rstrip(os.sep) + os.sep)), None)
-        inner = path[len(base.rstrip(os.sep)) + 1 :] if base is not None else os.path.basename(path)
-        return any(self._relative.fullmatch(part) for part in _prefixes(inner))
+        inner = _inside(path, self._bases)
+        return any(self._relative.fullmatch(part) for part in _prefixes(inner or os.path.basename(path)))
+
+
+def _longest_first(folders: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({folder.rstrip(os.sep) for folder in folders}, key=len, reverse=True))
+
+
+def _inside(path: str, bases: Sequence[str]) -> str | None:
+    """``path`` seen from the first of the folders in which it lies."""
+    return next((path[len(base) + 1 :] for base in bases if path.startswith(base + os.sep)), None)
+
+
+def _place(pattern: str) -> tuple[str, bool]:
+    found = re.search(r"[*?\[]", pattern)
+    if found is None:
+        return (pattern, True) if os.path.isdir(pattern) else (os.path.dirname(pattern), False)
+    folder, _, _ = pattern[: found.start()].rpartition("/")
+    rest = pattern[len(folder) + 1 :]
+    # A bare star matches folders as well, and with them all that they hold.
+    return folder or "/", "/" in rest or "**" in rest or rest == "*"
 
 
 def _prefixes(path: str) -> Iterable[str]:
@@ -191,6 +215,7 @@ class Judge:
         self.env_files = frozenset(env_files)
         self.includes = Patterns(includes, bases)
         self.excludes = Patterns(excludes, bases)
+        self._bases = _longest_first([root, *reload_dirs, *(folder for folder, _ in self.includes.places)])
 
     def judge(
         self, path: str, loaded: Loaded, *, again: bool = False, settled: bool = True
@@ -228,8 +253,8 @@ class Judge:
 
     def noise(self, path: str) -> bool:
         """Whether nobody means ``path`` when they save: caches, swap files, environments."""
-        inner = os.path.relpath(path, self.root) if path.startswith(self.root + os.sep) else path
-        *folders, name = inner.split(os.sep)
+        # Seen from a folder that somebody asked for: it may lie in a site-packages itself.
+        *folders, name = (_inside(path, self._bases) or path).split(os.sep)
         return IGNORED_FILES.fullmatch(name) is not None or not IGNORED_NAMES.isdisjoint(folders)
 
     def folders(self, loaded: Loaded) -> set[str]:
@@ -241,6 +266,8 @@ class Judge:
             found.add(os.path.dirname(os.path.realpath(path)))
         for folder in self.reload_dirs:
             found |= self.tree(folder)
+        for folder, deep in self.includes.places:
+            found |= self.tree(folder) if deep else {folder}
         if self.includes or loaded.failed:
             found |= self.tree(self.root)
         return {folder for folder in found if os.path.isdir(folder)}
