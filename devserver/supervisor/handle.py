@@ -125,6 +125,7 @@ class Handle:
     :ivar is_page: it only shows an error.
     :ivar loaded: it has imported the app, or said that it cannot.
     :ivar going: it was told to serve.
+    :ivar serving: it has said that it serves the app.
     :ivar finished: it has stopped by itself, as its settings say.
     :ivar stopping: it was told to stop.
     :ivar killed: it was not asked.
@@ -137,6 +138,7 @@ class Handle:
     is_page: bool = False
     loaded: bool = False
     going: bool = False
+    serving: bool = False
     finished: bool = False
     stopping: bool = False
     killed: bool = False

@@ -150,6 +150,7 @@ class ReloadSupervisor:
         self._loaded = Loaded()
         self._change: Change | None = None
         self._failed_at = 0.0
+        self._tried: set[str] = set()
         self._again: dict[str, float] = {}
         self._touched: dict[str, None] = {}
         self._recent: dict[str, float] = {}
@@ -285,12 +286,20 @@ class ReloadSupervisor:
         return found
 
     def _made_by_failure(self, path: str, now: float) -> bool:
-        """Whether an app that fails wrote ``path`` itself while it did, which must not start it again and again."""
+        """Whether an app that fails wrote ``path`` itself while it did, which must not start it again and again.
+
+        What cannot be known, such as of a file that a process of the app's writes every second, counts once.
+        """
         if not self._loaded.failed or path in self._loaded.contents or path.endswith(".py"):
+            return False
+        if self._judge.counts_always(path):
             return False
         if now - self._failed_at < SETTLE_S / 10:
             self._loaded.written.add(path)
-        return path in self._loaded.written
+        if path in self._loaded.written or path in self._tried:
+            return True
+        self._tried.add(path)
+        return False
 
     def _look_again(self) -> None:
         now = time.monotonic()
@@ -305,7 +314,7 @@ class ReloadSupervisor:
         if self._stopping:
             return
         now = time.monotonic()
-        # The promise comes first: from here on, the old code starts no request.
+        # First of all, so that the old code accepts no further connection.
         self._retire()
         if self._change is None:
             self._change = Change(seen_at if seen_at is not None else now)
@@ -353,7 +362,9 @@ class ReloadSupervisor:
         if handle is None:
             return
         if handle.going and (handle.loaded or handle.is_page):
-            handle.stop(self._grace_s() + ANSWER_S)
+            # A startup that hangs has no request to finish, and holds neither a reload nor Ctrl+C up for long.
+            grace_s = self._grace_s() if handle.serving else min(self._grace_s(), GRACE_S)
+            handle.stop(grace_s + ANSWER_S)
         else:
             # It has only imported: there is no request to finish and no lifespan to end.
             handle.kill()
@@ -448,6 +459,8 @@ class ReloadSupervisor:
                 self._on_failed(handle, event)
                 return
             case ServerReady() if current:
+                handle.serving = True
+                self._tried.clear()
                 urls = tuple(listener.url for listener in self._listeners)
                 startup_s = time.monotonic() - handle.spawned_at
                 self._emitter.emit(

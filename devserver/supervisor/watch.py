@@ -150,7 +150,10 @@ class Watcher:
             self._on_trouble(f"File notification has failed and is set up again ({exc}).")
             self._folders = {}
             return self._rebuild(time.time() - 2 * SWEEP_S)
-        return {path for _, path in result} if isinstance(result, set) else set()
+        found = {path for _, path in result} if isinstance(result, set) else set()
+        # The next sweep need not say it again; what comes after this moment is notified again.
+        self._files.update((path, _status(path)) for path in found & self._files.keys())
+        return found
 
     def _change(self, wanted: Watched) -> set[str]:
         before, self._now = self._now, wanted

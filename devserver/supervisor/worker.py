@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised)
 GRACE_S = 2.0
 """What running requests get when the settings name no limit: an open stream must not hold a reload up."""
+ARRIVE_S = 0.2
+"""How long a connection that is open may take to bring a request, once no further one is accepted."""
+ARRIVE_STEP_S = 0.005
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
 
@@ -235,6 +238,8 @@ class Worker:
 
 def _make_server(config: Config, **rest: Any) -> Server:
     # Imported here: the app's import comes first, and what it needs of asyncio it imports itself.
+    import asyncio
+
     from devserver.server.server import Server
 
     class YieldingServer(Server):
@@ -244,7 +249,21 @@ def _make_server(config: Config, **rest: Any) -> Server:
             """Closes the listeners first: what waits in the kernel's queue must be answered by the new code."""
             for server in self.servers:
                 server.close()
+            await self._let_requests_arrive()
             await super().shutdown(sockets)
+
+        async def _let_requests_arrive(self) -> None:
+            # A client whose connection was accepted is about to send its request. Closing under it would fail
+            # that request; the time passes while the new code is imported.
+            state = self.server_state
+            if state is None:
+                raise AssertionError("shutdown() is called after startup()")
+            state.stopping = True
+            deadline = state.loop.time() + ARRIVE_S
+            while state.loop.time() < deadline and not self.force_exit:
+                await asyncio.sleep(ARRIVE_STEP_S)
+                if not any(connection.idle for connection in state.connections):
+                    break
 
     return YieldingServer(config, **rest)
 

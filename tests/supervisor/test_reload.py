@@ -90,6 +90,21 @@ def test_save_during_an_import_abandons_the_candidate(project: Project) -> None:
         until(lambda: not alive(slow))
 
 
+def test_changes_during_a_reload_are_part_of_it(project: Project) -> None:
+    project.write("part.py", "value = 1")
+    project.write("main.py", answering("value", before="from part import value"))
+    with serve(project) as session:
+        project.write("main.py", answering("'slow'", before="import time; time.sleep(600)"))
+        session.wait("ServerStarting", 2)
+        project.write("part.py", "value = 2")
+        session.wait("ServerStarting", 3)
+        project.write("main.py", answering("value", before="from part import value"))
+        reloaded = session.wait("Reloaded")
+        assert reloaded["paths"] == [str(project.root / "main.py"), str(project.root / "part.py")]
+        assert session.get().body == "2"
+        assert len(session.named("Reloaded")) == 1
+
+
 def test_lifespans_never_overlap(project: Project) -> None:
     log = project.root.parent / "lifespans"
     source = """
@@ -229,6 +244,16 @@ def test_failing_app_that_writes_files_is_not_restarted_by_them(project: Project
         assert len(session.named("AppFailed")) == 1
         project.write("main.py", answering("'2'"))
         session.wait("Reloaded")
+
+
+def test_failing_app_beside_which_a_file_is_written_again_and_again_is_tried_once_more(project: Project) -> None:
+    beating = "while true; do date +%N > beat.txt; echo >> ../beats; sleep 0.05; done"
+    beats = project.root.parent / "beats"
+    with serve(project) as session:
+        project.write("main.py", f"import subprocess\nsubprocess.Popen({beating!r}, shell=True)\nraise ValueError(1)\n")
+        session.wait("AppFailed")
+        until(lambda: beats.exists() and beats.stat().st_size > 60)
+        assert len(session.named("AppFailed")) <= 2
 
 
 # What counts as a change
@@ -383,6 +408,7 @@ def test_reload_can_be_asked_for(project: Project, how: str) -> None:
 
 def test_connections_are_never_refused_and_never_go_back_to_old_code(project: Project) -> None:
     with serve(project) as session:
+        # Appended to when an answer is complete: what was asked of the old code ends before the new code begins.
         answers: list[str] = []
         failures: list[Exception] = []
         done = threading.Event()
@@ -394,16 +420,20 @@ def test_connections_are_never_refused_and_never_go_back_to_old_code(project: Pr
                 except (OSError, http.client.HTTPException) as exc:
                     failures.append(exc)
 
-        client = threading.Thread(target=ask)
-        client.start()
-        for number in (2, 3, 4):
+        clients = [threading.Thread(target=ask) for _ in range(3)]
+        for client in clients:
+            client.start()
+        for number in range(2, 8):
             project.write("main.py", answering(f"'{number}'"))
             session.wait("Reloaded", number - 1)
+        asked = len(answers)
+        until(lambda: len(answers) > asked + len(clients))
         done.set()
-        client.join()
+        for client in clients:
+            client.join()
         assert failures == []
         assert answers == sorted(answers)
-        assert answers[-1] == "4"
+        assert answers[-1] == "7"
 
 
 def test_kept_connection_goes_on_after_a_reload(project: Project) -> None:
@@ -426,15 +456,15 @@ def test_kept_connection_goes_on_after_a_reload(project: Project) -> None:
 
 
 def test_request_in_flight_is_finished_by_the_old_code(project: Project) -> None:
-    waiting = "(await asyncio.sleep(0.5 if scope['path'] == '/late' else 0), 'old')[1]"
+    waiting = "(open('../asked', 'w').close(), await asyncio.sleep(0.5), 'old')[2]"
     project.write("main.py", answering(waiting, before="import asyncio"))
     with serve(project) as session:
         bodies: list[str] = []
         client = threading.Thread(target=lambda: bodies.append(session.get("/late").body))
         client.start()
-        time.sleep(0.1)
+        until(lambda: (project.root.parent / "asked").exists())
         project.write("main.py", answering("'new'"))
-        session.wait("FilesChanged")
+        session.wait("ServerStopping")
         assert session.get().body == "new"
         client.join()
         assert bodies == ["old"]
@@ -535,6 +565,22 @@ def test_ctrl_c_during_a_hanging_import_ends_at_once(project: Project) -> None:
         session.wait("ServerStarting")
         session.signal(signal.SIGINT)
         assert session.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("hanging", ["await asyncio.sleep(600)", "time.sleep(600)"])
+def test_hanging_startup_holds_up_neither_a_save_nor_ctrl_c(project: Project, hanging: str) -> None:
+    source = answering("'1'", before="import asyncio, time").replace(
+        "await receive()", f"await receive(); {hanging}", 1
+    )
+    project.write("main.py", source)
+    # As long as requests may take to finish; here are none.
+    with serve(project, ready=False, timeout_graceful_shutdown=600) as session:
+        session.wait("LifespanChanged")
+        project.write("main.py", source + "\n")
+        session.wait("ServerStarting", 2)
+        until(lambda: session.named("LifespanChanged")[-1]["phase"] == "startup")
+        session.signal(signal.SIGINT)
+        assert session.process.wait(PATIENCE_S) == 0
 
 
 def test_ctrl_c_while_the_error_is_shown_ends_with_zero(project: Project) -> None:
