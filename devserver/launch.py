@@ -11,6 +11,7 @@ and should not load one before the first worker is on its way.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def serve(
     port_is_default: bool = False,
     added: Mapping[str, str] | None = None,
 ) -> int:
-    """Serves as a command does, until it is stopped.
+    """Serves as a command does, until it is stopped. Garbage is collected from here on, if it was not.
 
     :param emitter: what a UI listens to.
     :param directory: the working directory, in which we are already.
@@ -57,9 +58,11 @@ def serve(
         if config.should_reload:
             from devserver.supervisor.reload import ReloadSupervisor
 
+            gc.enable()
             return ReloadSupervisor(config, target, listeners, emitter, added=added).run()
         from devserver.supervisor.single import run_single
 
+        gc.enable()
         return run_single(config, target, listeners, emitter)
     finally:
         listening.close(listeners)

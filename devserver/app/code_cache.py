@@ -15,7 +15,6 @@ import importlib.util
 import marshal
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import CodeType
@@ -69,6 +68,9 @@ class CodeCache:
         data = hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() + payload
         try:
             self._make_folder()
+            # Not at the top: it brings the compression libraries, and most starts write nothing.
+            import tempfile
+
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix="new-")
             try:
                 with os.fdopen(handle, "wb") as file:

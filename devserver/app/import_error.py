@@ -45,7 +45,11 @@ DISTRIBUTIONS = {
 }
 
 _TEXT_CHARS_MAX = 120
-_PARTIAL = re.compile(r"partially initialized module '([^']+)'")
+# Since Python 3.13 a module in sys.path[0] that is not complete yet is suspected of hiding another one.
+_PARTIAL = re.compile(
+    r"partially initialized module '([^']+)'"
+    r"|(?:module|from) '([^']+)'.* \(consider renaming '.+' if it has the same name as a "
+)
 
 
 def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
@@ -67,8 +71,15 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
             'Put what must not run on import under if __name__ == "__main__".',
         )
     if isinstance(exc, ImportError | AttributeError) and (partial := _PARTIAL.search(failure.message)):
+        module = partial[1] or partial[2]
+        path = exc.path if isinstance(exc, ImportError) else getattr(exc.obj, "__file__", None)
+        if failure.frames and failure.frames[-1].path == path:
+            return (
+                f'Could not import {name}: {where} imports "{module}" and gets itself.',
+                f'Rename {where.rpartition(":")[0]} if another "{module}" is meant: it hides that one.',
+            )
         return (
-            f'Could not import {name}: circular import{at}, where "{partial[1]}" is needed before it is complete.',
+            f'Could not import {name}: circular import{at}, where "{module}" is needed before it is complete.',
             "Move what both need into a third module, or import it inside the function that uses it.",
         )
     if isinstance(exc, ModuleNotFoundError) and exc.name:

@@ -6,12 +6,14 @@ missing, be something else) comes out as one :class:`~devserver.errors.AppLoadEr
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import gc
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -39,15 +41,33 @@ def load_app(target: Target, *, interface: str = "auto", first_party: Container[
     if first_party is None:
         first_party = FirstParty(project_root(target, Path.cwd()))
     name = f'"{target.import_string}"' if target.app is None else f"The app ({target.import_string})"
-    app = target.app
-    if app is None:
+    if target.app is not None:
+        app = _build(target, name, target.app, first_party)
+    else:
         put_on_path(target)
-        module = _import(target, name, first_party)
-        app = _attribute(target, name, module, first_party)
-    app = _build(target, name, app, first_party)
+        with _lasting():
+            module = _import(target, name, first_party)
+            app = _build(target, name, _attribute(target, name, module, first_party), first_party)
     if isinstance(app, ModuleType):
         raise AppLoadError(f"{name} is a module, not an app.", hint=_inside(target, app))
     return adapt(app, interface, name=name)[0]
+
+
+@contextlib.contextmanager
+def _lasting() -> Iterator[None]:
+    """What is made meanwhile lives as long as the process.
+
+    So looking for garbage in it is a waste, a twentieth of the import's time, and later full collections need not walk
+    it while requests wait.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def put_on_path(target: Target) -> None:

@@ -6,6 +6,7 @@ when it runs: ``dev --version`` must not wait for a server, nor the server for t
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -57,7 +58,9 @@ def version_line() -> str:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["run"] and not _asks_for_help(arguments):
-        # The way that is taken every day does without typer: see arguments.py.
+        # The way that is taken every day does without typer: see arguments.py. Imports make hardly any garbage, and
+        # looking for it takes a twentieth of the start; launch.serve() has it looked for again.
+        gc.disable()
         from devserver.cli.arguments import read
         from devserver.cli.run import run
 

@@ -181,10 +181,9 @@ def editable_installs(search: Iterable[str]) -> list[str]:
                 with open(os.path.join(info, "direct_url.json"), encoding="utf-8") as file:
                     data = json.load(file)
                 if data["dir_info"]["editable"] and data["url"].startswith("file:"):
-                    # Not at the top: it brings the http client and TLS, 30 ms that only editable installs need.
-                    from urllib.request import url2pathname
-
-                    folders.append(url2pathname(unquote(urlsplit(data["url"]).path)))
+                    path = unquote(urlsplit(data["url"]).path)
+                    # file:///C:/folder. Not url2pathname(), which brings the http client along and takes milliseconds.
+                    folders.append(path.lstrip("/") if os.name == "nt" else path)
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
     return folders

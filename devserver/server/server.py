@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import gc
 import importlib
 import os
 import signal
@@ -208,12 +207,7 @@ class Server:
                 self.target = find_target(self.config, Path.cwd())
             else:
                 self.target = Target(app=given, factory=self.config.factory)
-        app = self._app if self._app is not None else load_app(self.target, interface=self.config.interface)
-        if self.target.app is None:
-            # What the import made lives as long as the process: taken out of the collector's sight, full collections
-            # no longer walk it while requests wait. Not for an app object, whose process belongs to somebody else.
-            gc.freeze()
-        return app
+        return self._app if self._app is not None else load_app(self.target, interface=self.config.interface)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -211,6 +212,31 @@ def test_circular_attribute_is_recognized(project: Path) -> None:
         "shop_d.py": "import shop_c\nshop_c.x",
     }
     assert "circular import at shop_d.py:2" in str(refusal(project, files))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "hint"),
+    [
+        (
+            "import shop_e",
+            'circular import at shop_e.py:1, where "main" is needed before it is complete',
+            "third module",
+        ),
+        ("from main import app", '"main" and gets itself', "Rename main.py"),
+        ("import main\nmain.app", '"main" and gets itself', "Rename main.py"),
+    ],
+)
+def test_incomplete_module_where_the_interpreter_was_started_is_recognized(
+    tmp_path: Path, text: str, sentence: str, hint: str
+) -> None:
+    """Python words its message otherwise there, from 3.13 on; a process of its own is started in the folder."""
+    (tmp_path / "main.py").write_text(text)
+    (tmp_path / "shop_e.py").write_text("from main import app")
+    command = [sys.executable, "-m", "devserver", "run", "main:app", "--no-reload", "--port", "0"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    assert sentence in ended.stderr
+    assert hint in ended.stderr
 
 
 def test_syntax_error_names_its_line_and_text(project: Path) -> None:
