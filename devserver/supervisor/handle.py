@@ -108,6 +108,8 @@ class ColdSpawner:
             process = subprocess.Popen(
                 [sys.executable, *interpreter_flags(), "-c", _bootstrap(theirs.fileno())],
                 env=environment,
+                # A process that is not in the terminal's foreground group is stopped by the kernel when it reads there.
+                stdin=subprocess.DEVNULL,
                 pass_fds=(*listeners, theirs.fileno()),
                 process_group=0,
             )

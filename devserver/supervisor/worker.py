@@ -120,6 +120,7 @@ class Worker:
         self._emitter.emit(ServerStarting(os.getpid()))
         self._loader = install(self._job.first_party, Path(self._job.root, CACHE_FOLDER))
         self._recorder.install()
+        self._warn_of_breakpoints()
         try:
             app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
         except AppError as exc:
@@ -131,6 +132,19 @@ class Worker:
         # What the import made lives as long as the process: full collections need not walk it.
         gc.freeze()
         return app
+
+    def _warn_of_breakpoints(self) -> None:
+        hook = sys.breakpointhook
+
+        def warn(*arguments: Any, **options: Any) -> Any:
+            if not os.environ.get("PYTHONBREAKPOINT"):
+                text = (
+                    "breakpoint(): pdb has no terminal in a process that is reloaded; run with --no-reload to use it."
+                )
+                self._emitter.emit(Notice("warning", text))
+            return hook(*arguments, **options)
+
+        sys.breakpointhook = warn
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
         self._go.wait()

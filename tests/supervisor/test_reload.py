@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from devserver.supervisor.changes import AGAIN_AFTER_S
 from tests.support.reload import PATIENCE_S, Project, alive, answering, serve, until
 
 BROKEN = "def app(:\n"
@@ -50,13 +51,18 @@ def test_save_by_replacing_the_file_reloads(project: Project) -> None:
 
 def test_file_truncated_and_written_later_is_reloaded_once(project: Project) -> None:
     with serve(project) as session:
-        with (project.root / "main.py").open("w") as file:
-            file.flush()
-            time.sleep(0.02)
-            file.write(answering("'2'"))
-        session.wait("Reloaded")
-        assert session.get().body == "2"
-        assert session.named("AppFailed") == []
+        for number in range(2, 100):
+            began, failed = time.monotonic(), len(session.named("AppFailed"))
+            with (project.root / "main.py").open("w") as file:
+                # As an editor does, which is faster than a second look at the file unless the machine is busy.
+                time.sleep(AGAIN_AFTER_S / 4)
+                file.write(answering(f"'{number}'"))
+            in_time = time.monotonic() - began < AGAIN_AFTER_S
+            session.wait_body(str(number))
+            if in_time:
+                assert len(session.named("AppFailed")) == failed
+                return
+        raise AssertionError("the machine is too busy for this test")
 
 
 def test_file_deleted_and_written_again_reloads(project: Project) -> None:
@@ -70,10 +76,10 @@ def test_file_deleted_and_written_again_reloads(project: Project) -> None:
 
 def test_burst_of_saves_ends_with_the_last(project: Project) -> None:
     with serve(project) as session:
-        for number in range(2, 30):
-            project.write("main.py", answering(f"'{number}'"))
-            time.sleep(0.01)
-        session.wait_body("29")
+        for number in range(2, 22):
+            project.replace("main.py", answering(f"'{number}'"))
+            session.wait("FilesChanged", number - 1)
+        session.wait_body("21")
         assert session.named("AppFailed") == []
         assert session.named("WorkerDied") == []
 
@@ -240,6 +246,7 @@ def test_failing_app_that_writes_files_is_not_restarted_by_them(project: Project
     with serve(project) as session:
         project.write("main.py", writing)
         session.wait("AppFailed")
+        # Nothing tells that nothing happens; a sweep would have come by then.
         time.sleep(1.0)
         assert len(session.named("AppFailed")) == 1
         project.write("main.py", answering("'2'"))
@@ -372,22 +379,26 @@ def test_changes_wait_while_git_works(project: Project) -> None:
     with serve(project) as session:
         os.utime(lock)
         project.write("main.py", answering("'2'"))
-        time.sleep(0.3)
-        assert session.named("FilesChanged") == []
+        # Started anew for another reason, it finds that the file is another one; nobody says so.
+        session.order("reload")
+        assert session.wait("Reloaded")["paths"] == []
+        project.write("main.py", answering("'3'"))
         lock.unlink()
-        session.wait("Reloaded")
-        assert session.get().body == "2"
+        assert session.wait("Reloaded", 2)["paths"] == [str(project.root / "main.py")]
+        assert session.get().body == "3"
 
 
 def test_paused_changes_wait_for_resume(project: Project) -> None:
     with serve(project) as session:
         session.order("pause")
         project.write("main.py", answering("'2'"))
-        time.sleep(0.3)
-        assert session.get().body == "1"
+        # Started anew for another reason, it finds that the file is another one; nobody says so.
+        session.order("reload")
+        assert session.wait("Reloaded")["paths"] == []
+        project.write("main.py", answering("'3'"))
         session.order("resume")
-        session.wait("Reloaded")
-        assert session.get().body == "2"
+        assert session.wait("Reloaded", 2)["paths"] == [str(project.root / "main.py")]
+        assert session.get().body == "3"
 
 
 @pytest.mark.parametrize("how", ["command", "signal"])
@@ -401,6 +412,20 @@ def test_reload_can_be_asked_for(project: Project, how: str) -> None:
         session.wait("Reloaded")
         assert session.worker != first
         assert session.get().body == "1"
+
+
+def test_debugger_is_told_at_once_that_it_has_no_terminal(project: Project) -> None:
+    project.write("main.py", answering("breakpoint()"))
+    with serve(project) as session:
+        assert session.get().status == 500
+        assert "--no-reload" in session.wait("Notice")["text"]
+        assert session.wait("AppRaised")["failure"]["kind"] == "bdb.BdbQuit"
+
+
+def test_app_reads_nothing_of_what_is_typed(project: Project) -> None:
+    project.write("main.py", answering("repr(sys.stdin.read())", before="import sys"))
+    with serve(project) as session:
+        assert session.get().body == "''"
 
 
 # Clients
@@ -484,21 +509,20 @@ async def app(scope, receive, send):
         with socket.create_connection(session.address, timeout=PATIENCE_S) as stream:
             stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert stream.recv(1000)
-            began = time.monotonic()
             project.write("main.py", answering("'2'"))
+            # The stream was waited for, and not for ever.
             assert session.wait("Reloaded")["duration_s"] >= 0.9
-            assert time.monotonic() - began < 5
             assert session.get().body == "2"
 
 
 def test_worker_whose_loop_is_blocked_is_killed(project: Project) -> None:
     blocked = "import time, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    project.write("main.py", answering("time.sleep(600 if scope['path'] == '/block' else 0)", before=blocked))
+    project.write("main.py", answering("(open('../asked', 'w').close(), time.sleep(600))", before=blocked))
     with serve(project, timeout_graceful_shutdown=1) as session:
         worker = session.worker
         with socket.create_connection(session.address) as stream:
-            stream.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(0.2)
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: (project.root.parent / "asked").exists())
             project.write("main.py", answering("'2'"))
             session.wait("Reloaded")
         assert not alive(worker)
@@ -548,15 +572,16 @@ def test_stop_signal_ends_worker_and_supervisor_with_zero(project: Project, numb
 
 
 def test_second_ctrl_c_ends_at_once(project: Project) -> None:
-    project.write("main.py", answering("await asyncio.sleep(600)", before="import asyncio"))
+    hanging = "(open('../asked', 'w').close(), await asyncio.sleep(600))"
+    project.write("main.py", answering(hanging, before="import asyncio"))
     with serve(project, timeout_graceful_shutdown=600) as session:
         with socket.create_connection(session.address) as stream:
             stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(0.2)
+            until(lambda: (project.root.parent / "asked").exists())
             session.signal(signal.SIGINT)
             session.wait("ServerStopping")
             session.signal(signal.SIGINT)
-            assert session.process.wait(5) == 0
+            assert session.process.wait(PATIENCE_S) == 0
 
 
 def test_ctrl_c_during_a_hanging_import_ends_at_once(project: Project) -> None:
@@ -564,7 +589,7 @@ def test_ctrl_c_during_a_hanging_import_ends_at_once(project: Project) -> None:
     with serve(project, ready=False) as session:
         session.wait("ServerStarting")
         session.signal(signal.SIGINT)
-        assert session.process.wait(5) == 0
+        assert session.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("hanging", ["await asyncio.sleep(600)", "time.sleep(600)"])
@@ -578,7 +603,7 @@ def test_hanging_startup_holds_up_neither_a_save_nor_ctrl_c(project: Project, ha
         session.wait("LifespanChanged")
         project.write("main.py", source + "\n")
         session.wait("ServerStarting", 2)
-        until(lambda: session.named("LifespanChanged")[-1]["phase"] == "startup")
+        until(lambda: [event["phase"] for event in session.named("LifespanChanged")].count("startup") == 2)
         session.signal(signal.SIGINT)
         assert session.process.wait(PATIENCE_S) == 0
 

@@ -211,7 +211,6 @@ def serve(project: Project, app: str = "main:app", *, ready: bool = True, **opti
         if process.poll() is None:
             process.kill()
             process.wait()
-        # What a killed supervisor leaves ends by itself, and closes the pipe then.
         reader.join(PATIENCE_S)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None

@@ -35,6 +35,9 @@ EVENTS = [
 
 def main() -> None:
     """Serves until it is stopped; exits with the supervisor's code."""
+    # What apps print, and do not always end with a line feed, must not get between the events.
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     emitter = Emitter()
     emitter.listen(_tell, EVENTS)
     config = Config(**json.loads(sys.argv[1]))
