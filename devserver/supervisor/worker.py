@@ -120,7 +120,8 @@ class Worker:
         self._emitter.emit(ServerStarting(os.getpid()))
         self._loader = install(self._job.first_party, Path(self._job.root, CACHE_FOLDER))
         self._recorder.install()
-        self._warn_of_breakpoints()
+        if "PYTHONBREAKPOINT" not in os.environ and sys.breakpointhook is sys.__breakpointhook__:
+            sys.breakpointhook = _no_terminal
         try:
             app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
         except AppError as exc:
@@ -132,19 +133,6 @@ class Worker:
         # What the import made lives as long as the process: full collections need not walk it.
         gc.freeze()
         return app
-
-    def _warn_of_breakpoints(self) -> None:
-        hook = sys.breakpointhook
-
-        def warn(*arguments: Any, **options: Any) -> Any:
-            if not os.environ.get("PYTHONBREAKPOINT"):
-                text = (
-                    "breakpoint(): pdb has no terminal in a process that is reloaded; run with --no-reload to use it."
-                )
-                self._emitter.emit(Notice("warning", text))
-            return hook(*arguments, **options)
-
-        sys.breakpointhook = warn
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
         self._go.wait()
@@ -280,6 +268,14 @@ def _make_server(config: Config, **rest: Any) -> Server:
                     break
 
     return YieldingServer(config, **rest)
+
+
+def _no_terminal(*_: Any, **__: Any) -> None:
+    # pdb would read the end of an empty input and leave without a word of why.
+    raise RuntimeError(
+        "breakpoint() needs the terminal, which belongs to the process that watches for changes: "
+        "run with --no-reload, or set PYTHONBREAKPOINT to a debugger that needs none."
+    )
 
 
 def _for_reload(job: Job) -> Config:

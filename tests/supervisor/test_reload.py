@@ -418,8 +418,17 @@ def test_debugger_is_told_at_once_that_it_has_no_terminal(project: Project) -> N
     project.write("main.py", answering("breakpoint()"))
     with serve(project) as session:
         assert session.get().status == 500
-        assert "--no-reload" in session.wait("Notice")["text"]
-        assert session.wait("AppRaised")["failure"]["kind"] == "bdb.BdbQuit"
+        failure = session.wait("AppRaised")["failure"]
+        assert "--no-reload" in failure["message"]
+        assert failure["frames"][0]["source"].count("breakpoint()") == 1
+
+
+def test_debugger_that_somebody_chose_is_left_alone(project: Project) -> None:
+    project.write("main.py", answering("breakpoint()"))
+    with serve(project, environment={"PYTHONBREAKPOINT": "builtins.repr"}) as session:
+        # Called without an argument: what was chosen is what fails.
+        assert session.get().status == 500
+        assert "repr()" in session.wait("AppRaised")["failure"]["message"]
 
 
 def test_app_reads_nothing_of_what_is_typed(project: Project) -> None:
