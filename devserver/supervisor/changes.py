@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -62,9 +63,13 @@ AGAIN_AFTER_S = 0.04
 def fingerprint(path: str) -> str | None:
     """A hash of the file's content, the same as the source loader's; None when there is no such file."""
     try:
+        # Looked at before it is opened, because opening a named pipe waits for somebody who writes into it.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return None
         with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size > HASHED_BYTES_MAX:
+            # Sources are always hashed, because they are compared with what the source loader says.
+            if status.st_size > HASHED_BYTES_MAX and not path.endswith(".py"):
                 return f"stat:{status.st_size}:{status.st_mtime_ns}"
             return content_hash(file.read())
     except (OSError, ValueError):
@@ -237,7 +242,7 @@ class Judge:
         if self.noise(path):
             return Verdict.IGNORED, None
         if self._included(path) or loaded.failed:
-            if os.path.isdir(path):
+            if os.path.exists(path) and not os.path.isfile(path):
                 return Verdict.IGNORED, None
             now = fingerprint(path)
             if now in {None, EMPTY} and not again:

@@ -217,7 +217,8 @@ class WorkerChannel:
         selector.close()
         if not self._closing:
             self._on_close()
-        self._sock.close()
+        for sock in (self._sock, self._wake_reader, self._wake_writer):
+            sock.close()
 
     def _write(self) -> bool:
         while self._unsent or self._pending:

@@ -85,6 +85,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devserver-watch", daemon=True)
 
+        self._gave_up = False
         self._notify: RustNotify | None = None
         self._now = Watched()
         self._folders: dict[str, _Status] = {}
@@ -194,7 +195,9 @@ class Watcher:
             self._folders = dict.fromkeys(paths, None)
         except (OSError, WatchfilesRustInternalError) as exc:
             if self._poll:
-                self._on_trouble(f"Files cannot be watched ({exc}); changes are noticed within a second.")
+                if not self._gave_up:
+                    self._gave_up = True
+                    self._on_trouble(f"Files cannot be watched ({exc}); changes are noticed within a second.")
                 return set()
             self._poll = True
             self._on_trouble(f"File notification is not available ({exc}); looking every {POLL_MS} ms instead.")

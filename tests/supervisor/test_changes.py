@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devserver.app.source_loader import content_hash
 from devserver.supervisor import changes
 from devserver.supervisor.changes import EMPTY, Judge, Loaded, Patterns, Verdict, fingerprint
 
@@ -174,6 +175,19 @@ def test_big_file_is_known_by_size_and_time(root: Path, monkeypatch: pytest.Monk
     assert before.startswith("stat:4:")
     os.utime(model, (1, 1))
     assert fingerprint(str(model)) != before
+
+
+def test_big_source_is_known_as_the_source_loader_knows_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "HASHED_BYTES_MAX", 3)
+    (root / "main.py").write_bytes(b"1234")
+    assert fingerprint(str(root / "main.py")) == content_hash(b"1234")
+
+
+def test_pipe_is_not_waited_for(root: Path) -> None:
+    pipe = root / "pipe"
+    os.mkfifo(pipe)
+    assert fingerprint(str(pipe)) is None
+    assert Judge(root=str(root)).judge(str(pipe), loaded(failed=True))[0] is Verdict.IGNORED
 
 
 def test_only_folders_of_loaded_files_and_the_root_are_watched(root: Path) -> None:

@@ -240,6 +240,11 @@ def test_where_nothing_can_be_watched_the_sweep_still_looks(tmp_path: Path, monk
         until(lambda: any("within a second" in text for text in seen.troubles))
         path.write_text("22")
         until(lambda: seen.has(path))
+        seen.watcher.watch(Watched(frozenset(), contents(path)))
+        path.write_text("333")
+        until(lambda: seen.count(path) > 1)
+        # Once each: that it looks instead, and that it cannot even do that.
+        assert len(seen.troubles) == 2
 
 
 def test_notification_that_fails_later_is_set_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
