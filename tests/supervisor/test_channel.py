@@ -144,17 +144,24 @@ def test_worker_is_told_once_that_the_supervisor_has_gone(ours: tuple[Supervisor
     talk.channel.close(30)
 
 
-def test_last_messages_leave_and_the_thread_ends_without_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_message_leaves_and_the_thread_ends_without_a_tick(
+    ours: tuple[SupervisorChannel, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(channel, "TICK_S", 3600)
-    for _ in range(20):
-        end, theirs = channel_pair()
-        talk = Talk(theirs)
-        talk.channel.start()
-        talk.channel.send({"is": "finished"})
-        talk.channel.close(30)
-        assert not talk.channel._thread.is_alive()
-        assert end.receive() == [{"is": "finished"}]
-        end.close()
+    end, theirs = ours
+
+    def finish(_: dict[str, Any]) -> None:
+        last.send({"is": "finished"})
+        last.close(0)
+
+    last = WorkerChannel(theirs, finish, lambda: None)
+    # Both are there to be read at once, so that the thread is woken for everything together.
+    end.send({"do": "stop"})
+    last._wake()
+    last.start()
+    last._thread.join(30)
+    assert not last._thread.is_alive()
+    assert end.receive() == [{"is": "finished"}]
 
 
 def test_worker_drops_what_nobody_reads(
