@@ -43,6 +43,8 @@ class Connection(Protocol):
 
     deadline: float
     """Loop time at which :meth:`expire` is due; 0.0 when nothing is awaited from the peer."""
+    listed: bool
+    """It is listed for the next flush. Never twice: of two exchanges of one flush the second could be written first."""
 
     @property
     def idle(self) -> bool:
@@ -150,6 +152,10 @@ class ServerState:
         self.bounded = config.limit_concurrency is not None
         """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
+        self._placed: set[Connection] = set()
+        """The first ``limit_concurrency`` connections."""
+        self._surplus: dict[Connection, None] = {}
+        """Those that have come since, the oldest first."""
         self._running = 0
         self._waiting: deque[Connection] = deque()
         self._extra_headers = _encode_extra(config)
@@ -187,6 +193,9 @@ class ServerState:
 
     def schedule(self, connection: Connection) -> None:
         """Lists a connection whose next exchange may start; the first one of a turn schedules the flush."""
+        if connection.listed:
+            return
+        connection.listed = True
         self._listed.append(connection)
         if len(self._listed) == 1:
             self.loop.call_soon(self.flush)
@@ -202,6 +211,7 @@ class ServerState:
             writes: list[tuple[asyncio.WriteTransport, bytes]] = []
             self.writes = writes
             for connection in listed[start : start + BATCH]:
+                connection.listed = False
                 exchange = connection.proceed()
                 if exchange is None:
                     continue
@@ -234,10 +244,24 @@ class ServerState:
 
     # Overload
 
+    def enter(self, connection: Connection) -> None:
+        """A connection has come."""
+        self.connections.add(connection)
+        if self._limit_concurrency is None:
+            return
+        if len(self._placed) < self._limit_concurrency:
+            self._placed.add(connection)
+        else:
+            self._surplus[connection] = None
+
     def admit(self, connection: Connection) -> bool | None:
-        """Whether a request may start now: True, False to refuse it with 503, None when it waits for its turn."""
+        """Whether a request may start now: True, False to refuse it with 503, None when it waits for its turn.
+
+        Requests in flight and connections are both held against ``limit_concurrency``. When there are too many
+        connections, those that were there first are served.
+        """
         limit = self._limit_concurrency
-        if limit is None or (self._running < limit and len(self.connections) <= limit):
+        if limit is None or (self._running < limit and connection in self._placed):
             self._running += 1
             return True
         if len(self._waiting) < self.config.limit_queue:
@@ -256,9 +280,25 @@ class ServerState:
         if self._waiting:
             self.schedule(self._waiting.popleft())
 
+    def leave(self, connection: Connection) -> None:
+        """A connection serves no further request. The oldest one that had no place takes over its place."""
+        self._surplus.pop(connection, None)
+        if connection not in self._placed:
+            return
+        self._placed.discard(connection)
+        if self._surplus:
+            oldest = next(iter(self._surplus))
+            del self._surplus[oldest]
+            self._placed.add(oldest)
+            if oldest in self._waiting:
+                self._waiting.remove(oldest)
+                self.schedule(oldest)
+
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        if self.bounded:
+            self.leave(connection)
         if self._waiting:
             if connection in self._waiting:
                 self._waiting.remove(connection)

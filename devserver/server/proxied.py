@@ -130,6 +130,7 @@ class _Head:
         self._socket = sock
         self._peer = peer
         self._data = b""
+        self.listed = False
         timeout_s = self._state.config.timeout_request_head
         self.deadline = self._state.loop.time() + timeout_s if timeout_s else 0.0
         self._state.connections.add(self)
@@ -141,7 +142,7 @@ class _Head:
         return not self._data
 
     def proceed(self) -> None:
-        """It has no exchange to start."""
+        """It has no exchange that could start."""
 
     def expire(self, now: float) -> None:  # noqa: ARG002 - a connection's signature
         """The header took too long."""

@@ -227,7 +227,6 @@ async def early(scope, receive, send):
 """
 
 
-@pytest.mark.xfail(strict=True, reason="what an app does because its client has left is taken for its error")
 @pytest.mark.parametrize("app", ["app", "early"])
 def test_client_that_leaves_a_stream_is_no_error_of_the_app(tmp_path: Path, app: str) -> None:
     (tmp_path / "main.py").write_text(LEAVING)

@@ -376,10 +376,8 @@ FORMS: dict[str, tuple[str, Callable[[Started], None]]] = {
 
 NO_LOGGING = "the worker of a reload supervisor sets up no logging"
 DEFECTS = {
-    "h11": "a request without a body ends with an AttributeError",
     "access log": NO_LOGGING,
     "log config": NO_LOGGING,
-    "limit concurrency at once": "while 101 connections are open, none of them is served",
 }
 """Forms that have no effect yet, and why; whoever repairs one takes it out here."""
 

@@ -28,6 +28,8 @@ from tests.support.responses import Response, read_responses
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp
 
+PARSER: dict[str, Any] = {"http": "auto"}
+"""The parser of servers whose test does not ask for one."""
 TURNS_MAX = 20_000
 """A connection that keeps the loop busy for longer than this never comes to rest."""
 
@@ -332,7 +334,7 @@ def memory_server(
     app: ASGIApp, *, lifespan_state: dict[str, Any] | None = None, **options: Any
 ) -> Iterator[MemoryServer]:
     """A server for ``app`` with these options of Config; leaving it checks that nothing went wrong unseen."""
-    server = MemoryServer(app, Config(app, **options), {} if lifespan_state is None else lifespan_state)
+    server = MemoryServer(app, Config(app, **{**PARSER, **options}), {} if lifespan_state is None else lifespan_state)
     try:
         yield server
     finally:

@@ -19,7 +19,11 @@ FRAMING_BYTES_MAX = 65536
 spend 8 bytes each, so that an upload of any length fits, while one-byte chunks and endless extensions do not."""
 _SIZE_DIGITS_MAX = 16
 _HEX = b"0123456789abcdefABCDEF"
-
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text.
+_FIELD_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_NO_TRAILERS = frozenset((b"content-length", b"transfer-encoding"))
+"""What would frame the message comes too late behind it (RFC 9110 §6.5.1)."""
 
 # Puts a fresh parser into the middle of a chunked message. The head was judged by another one: llhttp stops at an
 # Upgrade that nobody takes, although the body follows as ever.
@@ -68,6 +72,12 @@ class ChunkedBody:
         self._decoded_to_end = True
 
 
+def is_field_line(line: bytes) -> bool:
+    """Whether a line, without its CRLF, is ``field-name ":" field-value`` (RFC 9112 §5, RFC 9110 §5.5)."""
+    name, colon, value = line.partition(b":")
+    return bool(name and colon) and not name.translate(None, _TOKEN) and not value.translate(None, _FIELD_VALUE)
+
+
 class ChunkScanner:
     """Follows one chunked message from the byte after its head."""
 
@@ -109,14 +119,19 @@ class ChunkScanner:
                 if line == b"\r\n":
                     self.complete = True
                     return position
+                name = line.partition(b":")[0].lower()
+                if not line.endswith(b"\r\n") or not is_field_line(line[:-2]) or name in _NO_TRAILERS:
+                    raise Refusal(400, "A trailer field is malformed.")
             else:
                 self._open_chunk(line)
         return size
 
     def _open_chunk(self, line: bytes) -> None:
-        digits = line[:-2].partition(b";")[0].rstrip(b" \t")
+        digits, _, extensions = line[:-2].partition(b";")
         if not line.endswith(b"\r\n") or not digits or len(digits) > _SIZE_DIGITS_MAX or digits.translate(None, _HEX):
             raise Refusal(400, "A chunk size is malformed.")
+        if extensions and extensions.translate(None, _FIELD_VALUE):
+            raise Refusal(400, "A chunk extension holds a control character.")
         length = int(digits, 16)
         if length:
             self._data_left = length + 2

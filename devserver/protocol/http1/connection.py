@@ -96,6 +96,7 @@ class Http1Connection(asyncio.Protocol):
         "deadline",
         "eof",
         "exchange",
+        "listed",
         "logs_requests",
         "lost",
         "state",
@@ -110,6 +111,7 @@ class Http1Connection(asyncio.Protocol):
         self._proxied = proxied
         self.exchange: Exchange | None = None
         """The running exchange, or the one that is about to start."""
+        self.listed = False
         self.lost = False
         self.write_paused = False
         self.deadline = 0.0
@@ -173,7 +175,7 @@ class Http1Connection(asyncio.Protocol):
         if limit is not None and len(state.connections) >= limit:
             self._turn_away()
             return
-        state.connections.add(self)
+        state.enter(self)
         timeout_s = state.limits.timeout_request_head
         if timeout_s:
             self.deadline = state.loop.time() + timeout_s
@@ -500,6 +502,7 @@ class Http1Connection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             parser = self._parser = state.parser_factory(self)
+        malformed = ""
         try:
             parser.feed_data(head)
         except state.parser_upgrade:
@@ -507,8 +510,7 @@ class Http1Connection(asyncio.Protocol):
             self._parser = None
         except state.parser_error as exc:
             self._parser = None
-            _check_transfer_codings(line, fields)
-            raise Refusal(400, f"The request head is malformed: {exc}.") from None
+            malformed = str(exc)
         bounds = state.limits
         if len(headers) > bounds.request_fields:
             raise Refusal(431, f"The request has more than {bounds.request_fields} header fields.")
@@ -516,6 +518,9 @@ class Http1Connection(asyncio.Protocol):
             len(name) + len(value) > bounds.request_field_size for name, value in headers
         ):
             raise Refusal(431, f"A header field is larger than {bounds.request_field_size} bytes.")
+        _check_transfer_codings(line, fields)
+        if malformed:
+            raise Refusal(400, f"The request head is malformed: {malformed}.")
         judged = self._frame(line, headers, fields)
         if bounds.request_body is not None and judged.length > bounds.request_body:
             raise Refusal(413, f"The request body is larger than {bounds.request_body} bytes.")
@@ -526,7 +531,6 @@ class Http1Connection(asyncio.Protocol):
     ) -> Judgement:
         """Reads the fields that decide where the body ends and whether the connection persists (RFC 9112 §6, §9.3)."""
         is_1_1 = line.http_version == "1.1"
-        _check_transfer_codings(line, fields)
         length: int | None = None
         chunked = expects_continue = is_forwarded = False
         options: set[bytes] = set()
@@ -715,6 +719,8 @@ class Http1Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Ends our side and throws away what the peer still sends, for a while (RFC 9112 §9.6)."""
         self._mode = LINGERING
+        if self.state.bounded:
+            self.state.leave(self)
         self._raw = b""
         self._parser = None
         self.exchange = None
@@ -815,7 +821,7 @@ def _check_transfer_codings(line: RequestLine, fields: list[tuple[bytes, bytes]]
         raise Refusal(400, "HTTP/1.0 has no Transfer-Encoding.")
     if len(values) == 1 and values[0].lower() == b"chunked":
         return
-    codings = [coding.strip() for value in values for coding in value.split(b",")]
-    if not all(codings) or codings.count(b"chunked") > 1:
+    codings = [coding.strip().lower() for value in values for coding in value.split(b",")]
+    if not all(codings) or b"chunked" in codings[:-1]:
         raise Refusal(400, "The Transfer-Encoding is malformed.")
     raise Refusal(501, "The only transfer coding read here is chunked.")

@@ -51,6 +51,7 @@ NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
 
 _FILE_CHUNK_BYTES = 262144
 _LAST_CHUNK = b"0\r\n\r\n"
+_CAUSES_MAX = 16
 
 
 @types.coroutine
@@ -520,7 +521,7 @@ class Exchange:
             self._announce(AppContractError(f"The app returned {type(result).__name__!s}, where ASGI asks for None."))
         if self.stage == COMPLETE or self.connection.lost:
             return
-        if not (self.disconnected and self.stage == AWAITING_START):
+        if not self.disconnected:
             self._announce(AppContractError("The app returned without completing the response."))
         self._answer_failure(None)
 
@@ -530,7 +531,7 @@ class Exchange:
             if self.stage != COMPLETE:
                 self.connection.abandon(self)
             return
-        if isinstance(exc, ClientDisconnected) and self.connection.lost:
+        if self.connection.lost and _means_disconnected(exc):
             return
         if isinstance(exc, (SystemExit, KeyboardInterrupt)):
             state.on_fatal(exc)
@@ -616,6 +617,15 @@ _EXPECTED = {
     AWAITING_TRAILERS: "'http.response.trailers'",
     COMPLETE: "nothing more, because the response is complete,",
 }
+
+
+def _means_disconnected(exc: BaseException | None) -> bool:
+    """Whether an exception is ours, or was raised in its place: Starlette has a ClientDisconnect of its own."""
+    for _ in range(_CAUSES_MAX):
+        if exc is None or isinstance(exc, ClientDisconnected):
+            return exc is not None
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -2,13 +2,18 @@
 
 An instance judges one message after another. h11's own connection is used up by each message, so a new one is made for
 every head; what it would do beyond parsing (keep-alive, pipelining, Expect) is the connection's business here.
+
+h11 takes what llhttp refuses: folded lines, bare LF, control characters, lists of equal lengths. So the lines of a head
+are split here, by the grammar of RFC 9112 §5, and h11 is asked only afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from devserver.errors import ConfigError
+from devserver.protocol.http1.chunked import is_field_line
 
 try:
     import h11
@@ -35,10 +40,12 @@ class RequestParser:
     :param protocol: its ``on_header``, ``on_body`` and ``on_message_complete`` are called, where it has them.
     """
 
-    __slots__ = ("_connection", "_in_body", "_protocol")
+    __slots__ = ("_connection", "_in_body", "_on_body", "_on_header", "_on_message_complete")
 
     def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
+        self._on_header = getattr(protocol, "on_header", _ignore)
+        self._on_body = getattr(protocol, "on_body", _ignore)
+        self._on_message_complete = getattr(protocol, "on_message_complete", _ignore)
         self._connection: h11.Connection | None = None
         self._in_body = False
 
@@ -48,6 +55,8 @@ class RequestParser:
         :raises MalformedRequest: h11's reason is the message.
         """
         if not self._in_body:
+            for name, value in _fields(data):
+                self._on_header(name, value)
             self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES_MAX)
         connection = self._connection
         if connection is None:
@@ -58,15 +67,25 @@ class RequestParser:
                 event = connection.next_event()
                 if isinstance(event, h11.Request):
                     self._in_body = True
-                    for name, value in event.headers.raw_items():
-                        self._protocol.on_header(name, value)
                 elif isinstance(event, h11.Data):
-                    self._protocol.on_body(bytes(event.data))
+                    self._on_body(bytes(event.data))
                 elif isinstance(event, h11.EndOfMessage):
                     self._in_body = False
-                    self._protocol.on_message_complete()
+                    self._on_message_complete()
                     return
                 else:
                     return
         except h11.RemoteProtocolError as exc:
             raise MalformedRequest(str(exc)) from exc
+
+
+def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for line in head.split(b"\r\n")[1:-2]:
+        if not is_field_line(line):
+            raise MalformedRequest("A line is no header field")
+        name, _, value = line.partition(b":")
+        yield name, value.strip(b" \t")
+
+
+def _ignore(*_: object) -> None:
+    pass

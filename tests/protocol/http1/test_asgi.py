@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -319,6 +320,51 @@ def test_disconnect_reaches_the_running_request_while_others_are_queued() -> Non
 
 
 # --- send()
+
+
+class OwnDisconnect(Exception):
+    """What a framework raises in place of the server's exception, as Starlette does."""
+
+
+@pytest.mark.parametrize("how", ["returns", "raises", "raises from"])
+def test_what_an_app_does_because_its_client_has_left_is_no_error(how: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"tick", more=True))
+        if how == "returns":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await asyncio.get_running_loop().run_in_executor(None, gone.wait)
+        try:
+            await send(body(b"tick", more=True))
+        except OSError as exc:
+            if how == "raises":
+                raise OwnDisconnect from None
+            raise OwnDisconnect from exc
+
+    gone = threading.Event()
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        client.reset()
+        gone.set()
+        server.wait_for(lambda: not server.state.tasks)
+        assert not server.events_of(AppRaised)
+
+
+def test_error_that_has_nothing_to_do_with_the_loss_of_the_client_is_told() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise OwnDisconnect
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        client.reset()
+        assert len(server.events_of(AppRaised)) == 1
 
 
 def test_send_after_the_client_is_gone_raises_client_disconnected() -> None:

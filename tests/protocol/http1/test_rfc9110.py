@@ -564,6 +564,20 @@ def test_request_over_the_concurrency_limit_is_answered_503_with_retry_after() -
             assert client.response().status == 200
 
 
+def test_of_more_connections_than_the_concurrency_limit_those_that_came_first_are_served() -> None:
+    with memory_server(Recorder(), limit_concurrency=3) as server:
+        clients = [server.connect() for _ in range(6)]
+        for client in clients:
+            client.send(GET)
+        assert [client.response().status for client in clients] == [200] * 3 + [503] * 3
+        assert [client.closed for client in clients] == [False] * 3 + [True] * 3
+        waiting = [server.connect() for _ in range(2)]
+        clients[0].reset()
+        for client in waiting:
+            client.send(GET)
+        assert [client.response().status for client in waiting] == [200, 503]
+
+
 def test_request_over_the_concurrency_limit_waits_in_the_queue() -> None:
     app, door = waiting_app()
     with memory_server(app, limit_concurrency=2, limit_queue=1) as server:

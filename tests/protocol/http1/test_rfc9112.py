@@ -806,6 +806,23 @@ def test_requests_of_one_turn_are_all_answered_and_each_connection_ends_as_it_mu
             assert client.transport.writes == 1
 
 
+def test_responses_of_one_connection_stay_in_order_when_its_requests_come_in_one_turn() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/whole":
+            await respond(send, b"whole")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"in ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"pieces"})
+
+    with memory_server(app) as server:
+        client = server.connect()
+        for path in ("/whole", "/pieces", "/whole", "/pieces"):
+            server.loop.call_soon(client.connection.data_received, request(path))
+        server.settle()
+        assert [response.body for response in client.responses()] == [b"whole", b"in pieces"] * 2
+
+
 def test_endless_fast_response_leaves_turns_to_others() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/small":
