@@ -50,6 +50,7 @@ def serve(
     """
     target = find_target(config, directory)
     if config.should_reload:
+        _check_logging(config)
         _check_tls(config)
     listeners = listening.bind(
         config, environ=os.environ, emitter=emitter, directory=directory, port_is_default=port_is_default
@@ -123,16 +124,33 @@ def _run_reloading(config: Config) -> int:
 
     resolved = complete_config(config)
     config, emitter = resolved.config, Emitter()
-    with Observers(config, emitter, with_ui=False):
+    with Observers(config, emitter, told_by="nobody"):
         for notice in resolved.notices:
             emitter.emit(notice)
         target = find_target(config, resolved.directory)
         _check_tls(config)
         listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=resolved.directory)
         try:
-            return ReloadSupervisor(config, target, listeners, emitter, added=resolved.environment).run()
+            supervisor = ReloadSupervisor(
+                config, target, listeners, emitter, added=resolved.environment, told_by="supervisor"
+            )
+            return supervisor.run()
         finally:
             listening.close(listeners)
+
+
+def _check_logging(config: Config) -> None:
+    """Looks at what can be told of logging without importing the user's code, which handlers may come from.
+
+    :raises ConfigError: a file cannot be read, parsed or written to, or a format is malformed.
+    """
+    from devserver.observe.access_log import AccessLog
+    from devserver.observe.log_config import read
+
+    # An open file can be read once, and goes to no other process anyway.
+    if isinstance(config.log_config, (str, os.PathLike)):
+        read(config.log_config)
+    AccessLog(config).close(0)
 
 
 def _check_tls(config: Config) -> None:

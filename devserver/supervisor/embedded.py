@@ -41,7 +41,7 @@ class Server(server.Server):
     def __init__(self, config: Config) -> None:
         resolved = complete_config(config)
         super().__init__(resolved.config, emitter=Emitter())
-        self._observers = Observers(self.config, self.emitter, with_ui=False)
+        self._observers = Observers(self.config, self.emitter, told_by="nobody")
         for notice in resolved.notices:
             self.emitter.emit(notice)
 

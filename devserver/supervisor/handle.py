@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from devserver.config.discovery import FirstParty
     from devserver.config.target import Target
     from devserver.events import AppFailed
+    from devserver.supervisor.observers import Teller
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Job:
     :ivar first_party: which files are the project's.
     :ivar listeners: descriptors of the listening sockets as the worker has them.
     :ivar failed: serve the page that shows this, and load nothing.
+    :ivar told_by: who tells what happens to the worker.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
     """
 
@@ -52,6 +54,7 @@ class Job:
     first_party: FirstParty
     listeners: tuple[int, ...]
     failed: AppFailed | None
+    told_by: Teller
     argv: tuple[str, ...]
 
     def to_message(self) -> Message:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from devserver.config.logging_config import LOGGING_CONFIG
 from devserver.observe import logging, writer
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from devserver.config.settings import Config
     from devserver.events import Emitter
 
+Teller: TypeAlias = Literal["nobody", "ui", "supervisor"]
+"""Who tells what happens to the server, besides our log: a UI, or the log of the supervising process."""
+
 CLOSE_S = 1.0
 """How long the last lines may take to be written: a reader that has stopped must not hold the process."""
 
@@ -21,17 +24,18 @@ class Observers:
     """Sets up logging and listens to ``emitter``; leave it, or :meth:`close` it, when the server has stopped.
 
     :param config: the settings of logging and of the access log.
-    :param with_ui: a UI tells what happens to the server; only requests become log lines then, unless the person
-        asked for logs of a form of their own.
+    :param told_by: where a UI tells what happens to the server, only requests become log lines, unless the person
+        asked for logs of a form of their own; where the supervisor's log does, never anything else.
     :raises ConfigError: the log config, the access log's file or its format is not usable.
     """
 
-    def __init__(self, config: Config, emitter: Emitter, *, with_ui: bool) -> None:
+    def __init__(self, config: Config, emitter: Emitter, *, told_by: Teller) -> None:
         logging.configure(config)
         self._access_log = AccessLog(config)
         self._access_log.attach(emitter)
         own_form = config.log_format != "text" or config.log_config not in (None, LOGGING_CONFIG)
-        logging.LogObserver(config).attach(emitter, told_elsewhere=with_ui and not own_form)
+        told_elsewhere = told_by == "supervisor" or (told_by == "ui" and not own_form)
+        logging.LogObserver(config).attach(emitter, told_elsewhere=told_elsewhere)
 
     def __enter__(self) -> Observers:
         return self

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from devserver.config.target import Target
     from devserver.server.listeners import Listener
     from devserver.supervisor.channel import Message
+    from devserver.supervisor.observers import Teller
 
 GRACE_S = 2.0
 """What stands for "no limit" of the graceful and of the shutdown time-out: a reload is being waited for."""
@@ -104,6 +105,7 @@ class ReloadSupervisor:
     :param emitter: gets the workers' events and those of the supervisor itself, on the thread of :meth:`run`.
     :param spawner: how workers are made; a fresh interpreter each by default.
     :param added: the variables that came into ``os.environ`` from env files, which are read again for every worker.
+    :param told_by: who listens to ``emitter``.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class ReloadSupervisor:
         *,
         spawner: Spawner | None = None,
         added: Mapping[str, str] | None = None,
+        told_by: Teller = "ui",
     ) -> None:
         self._config = config
         self._target = target
@@ -122,6 +125,7 @@ class ReloadSupervisor:
         self._emitter = emitter
         self._spawner = spawner if spawner is not None else ColdSpawner()
         self._added = dict(added or {})
+        self._told_by = told_by
 
         directory = Path.cwd()
         root = project_root(target, directory)
@@ -147,6 +151,7 @@ class ReloadSupervisor:
         self._older: list[Handle] = []
         self._spawn_due = False
         self._sequential = False
+        self._told_where = False
         self._loaded = Loaded()
         self._change: Change | None = None
         self._failed_at = 0.0
@@ -339,6 +344,7 @@ class ReloadSupervisor:
             first_party=self._first_party,
             listeners=(),
             failed=failed,
+            told_by=self._told_by,
             argv=tuple(sys.argv),
         )
         if failed is None:
@@ -461,6 +467,7 @@ class ReloadSupervisor:
             case ServerReady() if current:
                 handle.serving = True
                 self._tried.clear()
+                self._told_where = True
                 urls = tuple(listener.url for listener in self._listeners)
                 startup_s = time.monotonic() - handle.spawned_at
                 self._emitter.emit(
@@ -518,6 +525,11 @@ class ReloadSupervisor:
             self._spawn_due = True
             return
         self._emitter.emit(event)
+        if not self._told_where:
+            # Nobody has been told an address yet: an app that serves is what tells of it.
+            self._told_where = True
+            urls = " ".join(listener.url for listener in self._listeners)
+            self._emitter.emit(Notice("info", f"The next save tries again; until then {urls} shows the error."))
         touched = list(self._touched)
         self._loaded.written.update(
             path for path in touched if path not in self._loaded.contents and not path.endswith(".py")

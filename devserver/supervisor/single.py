@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from devserver.app.load import put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, install
 from devserver.config.discovery import FirstParty, project_root
 from devserver.errors import EXIT_INTERNAL, EXIT_OK
@@ -51,10 +52,12 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
         debug=True,
     )
     root = project_root(target, Path.cwd())
+    # First, as handlers that the log config names may be the user's code. A process that was started after a save must
+    # not run what __pycache__ holds from before it.
+    put_on_path(target)
+    install(FirstParty.of(root, config.reload_dirs or ()), root / CACHE_FOLDER)
     try:
-        with Observers(config, emitter, with_ui=True), interrupting():
-            # A process that was started after a save must not run what __pycache__ holds from before it.
-            install(FirstParty.of(root, config.reload_dirs or ()), root / CACHE_FOLDER)
+        with Observers(config, emitter, told_by="ui"), interrupting():
             server.prepare()
             loops.run(server.serve(), config.loop, wait_for_threads=False)
     except KeyboardInterrupt:

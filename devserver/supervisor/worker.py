@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.app.load import load_app
+from devserver.app.load import load_app, put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install
-from devserver.errors import EXIT_OK, AppError
+from devserver.errors import EXIT_OK, AppError, ConfigError
 from devserver.events import (
     AppFailed,
     AppRaised,
@@ -39,6 +39,7 @@ from devserver.events import (
 from devserver.supervisor.channel import Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.handle import Job
+from devserver.supervisor.observers import Observers
 
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp, Scope
@@ -64,6 +65,8 @@ def main(channel_fd: int) -> None:
         first, received = receive_first(sock)
     except (OSError, EOFError):
         sys.exit(EXIT_OK)
+    # Imports make hardly any garbage; it is looked for from the moment the app is there.
+    gc.disable()
     job = Job.from_message(first)
     reset_signals()
     sys.argv[:] = job.argv
@@ -95,6 +98,7 @@ class Worker:
         self._recorder = FileRecorder(job.first_party, self._on_write)
         self._emitter = Emitter()
         self._emitter.listen(self._forward, FORWARDED)
+        self._observers: Observers | None = None
 
     def run(self) -> int:
         """Does the job; returns the exit code."""
@@ -107,6 +111,8 @@ class Worker:
             if failed is not None:
                 self._serve_page(failed)
         finally:
+            if self._observers is not None:
+                self._observers.close()
             if not self._orphaned:
                 self._channel.close(CLOSE_S)
         return EXIT_OK
@@ -123,15 +129,18 @@ class Worker:
         if "PYTHONBREAKPOINT" not in os.environ and sys.breakpointhook is sys.__breakpointhook__:
             sys.breakpointhook = _no_terminal
         try:
+            # Logging comes first, as the app's import may log; its handlers may be the user's code, and a save may mend
+            # what is wrong with them.
+            put_on_path(self._job.target)
+            self._observers = Observers(self._config, self._emitter, told_by=self._job.told_by)
             app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
-        except AppError as exc:
+        except (AppError, ConfigError) as exc:
             return self._fail(exc)
         finally:
             self._importing = False
+            gc.enable()
         self._report_files()
         self._channel.send({"is": "loaded"})
-        # What the import made lives as long as the process: full collections need not walk it.
-        gc.freeze()
         return app
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
@@ -178,8 +187,8 @@ class Worker:
         # Duplicates, because a server closes what it was given and the page may still need them.
         return [socket.socket(fileno=os.dup(fd)) for fd in self._job.listeners]
 
-    def _fail(self, exc: AppError) -> AppFailed:
-        failed = AppFailed(exc.message, exc.hint, exc.failure)
+    def _fail(self, exc: AppError | ConfigError) -> AppFailed:
+        failed = AppFailed(exc.message, exc.hint, exc.failure if isinstance(exc, AppError) else None)
         self._report_files()
         self._channel.send(to_json(failed))
         return failed

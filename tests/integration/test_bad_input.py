@@ -75,6 +75,15 @@ MISTAKES = {
         r'Log config "bad\.yaml".*',
         files={"bad.yaml": "a: [\n"},
     ),
+    "malformed log config of a reloading server": Mistake(
+        "run --reload --port 0 --log-config bad.yaml",
+        EXIT_USAGE,
+        r'Log config "bad\.yaml".*',
+        files={"bad.yaml": "a: [\n"},
+    ),
+    "malformed access log format": Mistake(
+        "run --reload --port 0 --access-log-format %(h", EXIT_USAGE, r".*access.log.format.*", ANY
+    ),
     "missing file": Mistake("run no.py", EXIT_APP, r"There is no file .*/no\.py\."),
     "missing folder": Mistake("run no/such", EXIT_APP, r"There is no file .*/no/such\."),
     "missing module": Mistake(
@@ -182,6 +191,12 @@ FORBIDDEN = {
     "folder of a socket": Mistake("run --uds closed/a.sock", EXIT_USAGE, r".*: not allowed to write to closed\."),
     "folder of a log": Mistake(
         "run --no-reload --port 0 --access-log-file closed/a.log",
+        EXIT_USAGE,
+        r".*closed/a\.log.*[Pp]ermission denied.*",
+        ANY,
+    ),
+    "folder of a reloading server's log": Mistake(
+        "run --reload --port 0 --access-log-file closed/a.log",
         EXIT_USAGE,
         r".*closed/a\.log.*[Pp]ermission denied.*",
         ANY,

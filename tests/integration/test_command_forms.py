@@ -55,6 +55,29 @@ loggers:
     propagate: false
 """
 
+OWN_HANDLER = """
+version: 1
+disable_existing_loggers: false
+handlers:
+  own:
+    class: handlers.OwnFile
+    filename: own.log
+loggers:
+  devserver.access:
+    handlers: [own]
+    level: INFO
+    propagate: false
+"""
+
+HANDLERS = """
+import logging
+
+
+class OwnFile(logging.FileHandler):
+    def format(self, record):
+        return record.getMessage().split('"')[1]
+"""
+
 FASTAPI = """
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -92,6 +115,8 @@ FILES = {
     "counting.py": COUNTING,
     "tea.py": FASTAPI,
     "logging.yaml": LOGGING,
+    "own.yaml": OWN_HANDLER,
+    "handlers.py": HANDLERS,
     ".env": "GREETING=from .env\n",
     "settings.env": "GREETING=from settings.env\n",
     "watched/notes.py": "text = 1\n",
@@ -286,6 +311,29 @@ def requests_are_logged_as_configured(started: Started) -> None:
     assert (started.folder / "requests.log").read_text() == "form GET /cup HTTP/1.1 gave 200 OK\n"
 
 
+def requests_go_to_the_projects_own_handler(started: Started) -> None:
+    assert started.get("/cup").status_code == 200
+    started.stop()
+    assert (started.folder / "own.log").read_text() == "GET /cup HTTP/1.1\n"
+
+
+def lines_are_json(started: Started) -> None:
+    assert started.get("/cup").status_code == 200
+    lines = [json.loads(line) for line in started.stop().splitlines() if line.startswith("{")]
+    assert [line["path"] for line in lines if "path" in line] == ["/cup"]
+    assert [line["message"] for line in lines].count("Waiting for application startup.") == 1
+
+
+def a_broken_log_config_shows_until_it_is_mended(started: Started) -> None:
+    config = started.folder / "own.yaml"
+    good = config.read_text()
+    config.write_text(good.replace("OwnFile", "NoFile"))
+    until(lambda: started.get("/cup").status_code == 500)
+    assert "handlers.NoFile" in started.get("/cup", headers={"accept": "application/json"}).text
+    config.write_text(good)
+    until(lambda: started.get("/cup").status_code == 200)
+
+
 def the_client_behind_nginx_is(address: str) -> Callable[[Started], None]:
     def prove(started: Started) -> None:
         with nginx(started.folder, f"127.0.0.1:{started.child.port}", scheme="https") as port:
@@ -365,6 +413,19 @@ FORMS: dict[str, tuple[str, Callable[[Started], None]]] = {
     "env file": ("run myapp:app --port 0 --env-file .env", the_environment_has("from .env")),
     "other env file": ("run myapp:app --port 0 --env-file settings.env", the_environment_has("from settings.env")),
     "log config": ("run myapp:app --port 0 --log-config logging.yaml", requests_are_logged_as_configured),
+    "log config with a handler of the project": (
+        "run myapp:app --port 0 --log-config own.yaml",
+        requests_go_to_the_projects_own_handler,
+    ),
+    "log config with a handler of the project, no reload": (
+        "run myapp:app --port 0 --no-reload --log-config own.yaml",
+        requests_go_to_the_projects_own_handler,
+    ),
+    "log config that is edited": (
+        "run myapp:app --port 0 --log-config own.yaml",
+        a_broken_log_config_shows_until_it_is_mended,
+    ),
+    "JSON log": ("run myapp:app --port 0 --log-format json", lines_are_json),
     "factory": ("run app_factory:create_app --factory --port 0", the_root_path_is("/made")),
     "call": ("run 'app_factory:create_app()' --port 0", the_root_path_is("/made")),
     "call and factory": ("run 'app_factory:create_app()' --factory --port 0", the_root_path_is("/made")),
@@ -373,13 +434,6 @@ FORMS: dict[str, tuple[str, Callable[[Started], None]]] = {
     "FastAPI": ("run tea:app --port 0", fastapi_and_its_docs_are_told),
     "FastAPI in a file": ("run tea.py --port 0", fastapi_and_its_docs_are_told),
 }
-
-NO_LOGGING = "the worker of a reload supervisor sets up no logging"
-DEFECTS = {
-    "access log": NO_LOGGING,
-    "log config": NO_LOGGING,
-}
-"""Forms that have no effect yet, and why; whoever repairs one takes it out here."""
 
 
 @pytest.fixture
@@ -390,9 +444,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_form_takes_effect(folder: Path, name: str, request: pytest.FixtureRequest) -> None:
-    if name in DEFECTS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=DEFECTS[name]))
+def test_form_takes_effect(folder: Path, name: str) -> None:
     words, prove = FORMS[name]
     port = free_port("127.0.0.2")
     with socket.create_server(("127.0.0.1", 0)) as inherited:
