@@ -7,7 +7,6 @@ missing, be something else) comes out as one :class:`~devserver.errors.AppLoadEr
 from __future__ import annotations
 
 import contextlib
-import difflib
 import gc
 import importlib
 import inspect
@@ -23,6 +22,7 @@ from devserver.app.import_error import explain
 from devserver.app.interface import adapt
 from devserver.config.app_source import APP_NAMES
 from devserver.config.discovery import FirstParty, project_root
+from devserver.config.option import nearest
 from devserver.errors import AppLoadError
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ def _no_module(target: Target, name: str, missing: str) -> AppLoadError:
     folder = os.path.abspath(target.search_path or os.getcwd())
     parent, _, last = missing.rpartition(".")
     where = Path(folder, *parent.split(".")) if parent else Path(folder)
-    near = difflib.get_close_matches(last, _modules_in(where), n=1)
+    near = nearest(last, _modules_in(where))
     message = f'Could not import {name}: no module "{missing}" in {folder}'
     if near:
-        found = f"{parent}.{near[0]}" if parent else near[0]
+        found = f"{parent}.{near}" if parent else near
         rest = target.module[len(missing) :]
         attribute = f":{target.attribute}" if target.attribute else ""
         return AppLoadError(f'{message}; did you mean "{found}{rest}{attribute}"?')
@@ -157,13 +157,13 @@ def _no_attribute(target: Target, name: str, module: ModuleType, value: Any, par
         where, names = f'module "{target.module}"', _public(vars(module))
     else:
         where, names = f"{type(value).__name__} object", _public(dir(value))
-    near = difflib.get_close_matches(part, names, n=1)
+    near = nearest(part, names)
     if not near and value is module:
-        near = [candidate for candidate in APP_NAMES if candidate in names] or _asgi_names(module)
+        near = next((candidate for candidate in APP_NAMES if candidate in names), "") or _asgi_name(module)
     suggestion = ""
     if near:
         parts = target.attribute.split(".")
-        parts[parts.index(part)] = near[0]
+        parts[parts.index(part)] = near
         suggestion = f'; did you mean "{target.module}:{".".join(parts)}"?'
     return f'Could not load {name}: {where} has no attribute "{part}"{suggestion or "."}'
 
@@ -172,9 +172,10 @@ def _public(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def _asgi_names(module: ModuleType) -> list[str]:
-    """Objects of the module that are built like the apps of the well-known frameworks: callable, with a router."""
-    return [name for name in _public(vars(module)) if hasattr(type(vars(module)[name]), "build_middleware_stack")][:1]
+def _asgi_name(module: ModuleType) -> str:
+    """An object of the module that is built like the apps of the well-known frameworks: callable, with a router."""
+    names = (name for name in _public(vars(module)) if hasattr(type(vars(module)[name]), "build_middleware_stack"))
+    return next(names, "")
 
 
 def _build(target: Target, name: str, app: Any, first_party: Container[str]) -> Any:

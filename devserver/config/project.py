@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import sysconfig
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +21,8 @@ from devserver.errors import ConfigError
 if TYPE_CHECKING:
     from devserver.config.target import Target
 
+_PACKAGES = frozenset({"site-packages", "dist-packages"})
+"""Names of the folders that packages are installed in."""
 # Folders whose verdict is remembered; a project has far fewer.
 _VERDICTS_MAX = 8192
 
@@ -94,16 +95,15 @@ class FirstParty:
         for spelling in spellings:
             if any(_is_under(spelling, excluded) for excluded in self._excluded):
                 return False
-            if not {"site-packages", "dist-packages"}.isdisjoint(spelling.split(os.sep)):
+            if not _PACKAGES.isdisjoint(spelling.split(os.sep)):
                 return False
             if _is_under(spelling, base) and _has_environment(spelling, base):
                 return False
         return True
 
     def _foreign(self) -> list[str]:
-        paths = sysconfig.get_paths()
         foreign = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
-        foreign += [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts") if name in paths]
+        foreign += [*_standard_library(), os.path.dirname(os.path.abspath(sys.executable))]
         # A container's project often lies under the interpreter's prefix (/usr/src/app under /usr, or a virtual
         # environment made in the project's own folder): then only the folders above are foreign, not the prefix.
         prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
@@ -190,8 +190,13 @@ def editable_installs(search: Iterable[str]) -> list[str]:
 
 
 def _is_installed(path: str) -> bool:
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(_is_under(path, library) for library in libraries if library)
+    return not _PACKAGES.isdisjoint(path.split(os.sep)) or any(_is_under(path, it) for it in _standard_library())
+
+
+def _standard_library() -> list[str]:
+    # Not from sysconfig, which takes milliseconds to find them. What is compiled may lie apart (lib and lib64).
+    compiled = [os.path.dirname(entry) for entry in sys.path if os.path.basename(entry) == "lib-dynload"]
+    return [os.path.dirname(os.path.abspath(os.__file__)), *compiled]
 
 
 def _other_interpreter(environment: Path) -> Path | None:

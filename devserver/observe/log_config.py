@@ -6,16 +6,19 @@ configured, so that such a file works without uvicorn. Errors come out as one se
 
 from __future__ import annotations
 
-import configparser
 import copy
 import json
 import logging.config
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeGuard, cast
 
 from devserver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from configparser import RawConfigParser
 
 _CLASSES = {
     f"uvicorn.logging.{name}": f"devserver.observe.logging.{name}"
@@ -25,14 +28,14 @@ _STREAM_HANDLERS = {"logging.StreamHandler", "StreamHandler"}
 _OUR_STREAM_HANDLER = "devserver.observe.logging.StreamHandler"
 
 
-def read(source: object) -> dict[str, Any] | configparser.RawConfigParser:
+def read(source: object) -> dict[str, Any] | RawConfigParser:
     """The configuration that ``source`` names or is, with uvicorn's names replaced by ours. Nothing is configured yet.
 
     :param source: a dictionary, a path, an open file in INI form, or a parser.
     :raises ConfigError: the file cannot be read or parsed.
     """
     # A parser is a mapping, too.
-    if isinstance(source, configparser.RawConfigParser):
+    if _is_parser(source):
         return _translate_ini(source)
     if isinstance(source, Mapping):
         return translate(source)
@@ -56,14 +59,14 @@ def read(source: object) -> dict[str, Any] | configparser.RawConfigParser:
     raise ConfigError(f"log_config is a {type(source).__name__}; expected a path, a dict, a file or a RawConfigParser.")
 
 
-def apply(config: Mapping[str, Any] | configparser.RawConfigParser, name: str) -> None:
+def apply(config: Mapping[str, Any] | RawConfigParser, name: str) -> None:
     """Configures :mod:`logging`; loggers that exist already stay enabled.
 
     :param name: of the source, for the error.
     :raises ConfigError: a part of it is unknown, missing or cannot be made.
     """
     try:
-        if isinstance(config, configparser.RawConfigParser):
+        if _is_parser(config):
             logging.config.fileConfig(config, disable_existing_loggers=False)
         else:
             logging.config.dictConfig(dict(config))
@@ -149,7 +152,15 @@ def _parse_yaml(text: str, path: Path) -> object:
         raise ConfigError(f'Log config "{path}" is nested too deeply.') from exc
 
 
-def _parse_ini(text: str, name: str) -> configparser.RawConfigParser:
+def _is_parser(source: object) -> TypeGuard[RawConfigParser]:
+    # Whoever has made a parser has imported its module; few do.
+    module = sys.modules.get("configparser")
+    return module is not None and isinstance(source, module.RawConfigParser)
+
+
+def _parse_ini(text: str, name: str) -> RawConfigParser:
+    import configparser  # not at the top: few configs are INI files
+
     # The interpolating parser, as fileConfig itself makes for a file name.
     parser = configparser.ConfigParser()
     try:
@@ -167,7 +178,7 @@ def _parse_ini(text: str, name: str) -> configparser.RawConfigParser:
     return parser
 
 
-def _translate_ini(source: configparser.RawConfigParser) -> configparser.RawConfigParser:
+def _translate_ini(source: RawConfigParser) -> RawConfigParser:
     result = copy.deepcopy(source)
     ours: set[str] = set()
     for section in result.sections():
@@ -187,7 +198,7 @@ def _translate_ini(source: configparser.RawConfigParser) -> configparser.RawConf
     return result
 
 
-def _replace(parser: configparser.RawConfigParser, section: str, key: str, change: Callable[[str], str]) -> None:
+def _replace(parser: RawConfigParser, section: str, key: str, change: Callable[[str], str]) -> None:
     if parser.has_option(section, key):
         value = parser.get(section, key, raw=True)
         if change(value) != value:

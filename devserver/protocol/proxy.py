@@ -11,7 +11,6 @@ trusted (:class:`TrustedPeers`).
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, TypeAlias
@@ -104,6 +103,8 @@ class ForwardedHeaders:
     def __init__(self, names: Sequence[str], trusted: TrustedPeers) -> None:
         wanted = {name.strip().lower() for name in names} - {""}
         for name in sorted(wanted - _KNOWN):
+            import difflib  # not at the top: only mistakes need it
+
             near = difflib.get_close_matches(name, _KNOWN, 1)
             hint = f'Did you mean "{near[0]}"?' if near else f"Known are {', '.join(sorted(_KNOWN))}."
             raise ConfigError(f'forwarded_headers: unknown header "{name}".', hint=hint)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import random
 import sys
 from collections import deque
 from collections.abc import Callable, Container, Coroutine, Iterable
@@ -323,6 +322,8 @@ def _requests_max(config: Config) -> int:
     """``limit_max_requests`` with its jitter, or 0 for none."""
     if not config.limit_max_requests:
         return 0
+    import random  # not at the top: few have a limit
+
     return config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter or 0)
 
 

@@ -282,8 +282,10 @@ def _resolve(place: Tcp) -> list[Address]:
     found: list[Address] = []
     for host in hosts:
         try:
-            infos = socket.getaddrinfo(host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except (OSError, UnicodeError) as exc:
+            # As bytes, or Python loads its tables of Unicode names for an address of digits.
+            name = host.encode("ascii") if host.isascii() else host
+            infos = socket.getaddrinfo(name, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except (OSError, ValueError) as exc:
             if len(hosts) > 1 and found:
                 continue
             raise BindError(

@@ -7,7 +7,6 @@ llhttp sees the head; what comes back is everything that the ASGI scope needs of
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from devserver.protocol.http1.refusal import Refusal
@@ -31,21 +30,28 @@ _PATH_SAFE = "/:@!$&'()*+,;=-._~%"
 _IP_LITERAL = b"0123456789ABCDEFabcdef:.vV-_~!$&'()*+,;=%"
 
 
-class RequestLine(NamedTuple):
-    """What a request line says."""
+class RequestLine:
+    """What a request line says. Attributes with slots: they are read a dozen times a request, and faster than fields
+    of a named tuple."""
 
-    method: str
-    path: str
-    """Percent-decoded; ``/`` when an absolute-form target has none, ``*`` for ``OPTIONS *``."""
-    raw_path: bytes
-    query: bytes
-    http_version: str
-    """``1.0`` or ``1.1``."""
-    authority: bytes | None
-    """Of an absolute-form target; it replaces the Host field (RFC 9112 §3.2.2)."""
-    target: bytes
-    is_plain: bool
-    """HTTP/1.1, not HEAD, no authority: reading the request and framing the response are the ordinary ones."""
+    __slots__ = ("authority", "http_version", "is_plain", "method", "path", "query", "raw_path", "target")
+
+    def __init__(
+        self, method: str, target: bytes, http_version: str, raw_path: bytes, query: bytes, authority: bytes | None
+    ) -> None:
+        path = raw_path.decode("ascii")
+        self.method = method
+        self.path = unquote(path) if "%" in path else path
+        """Percent-decoded; ``/`` when an absolute-form target has none, ``*`` for ``OPTIONS *``."""
+        self.raw_path = raw_path
+        self.query = query
+        self.http_version = http_version
+        """``1.0`` or ``1.1``."""
+        self.authority = authority
+        """Of an absolute-form target; it replaces the Host field (RFC 9112 §3.2.2)."""
+        self.target = target
+        self.is_plain = http_version == "1.1" and method != "HEAD" and authority is None
+        """HTTP/1.1, not HEAD, no authority: reading the request and framing the response are the ordinary ones."""
 
 
 seen_lines: dict[bytes, RequestLine] = {}
@@ -78,17 +84,8 @@ def parse_request_line(line: bytes) -> RequestLine:
     if b"#" in target:
         raise Refusal(400, "The request target has a fragment.")
     raw_path, query, authority = _split_target(method, target)
-    path = raw_path.decode("ascii")
-    parsed = RequestLine(
-        method=method.decode("ascii"),
-        path=unquote(path) if "%" in path else path,
-        raw_path=raw_path,
-        query=query,
-        http_version="1.1" if version == b"HTTP/1.1" else "1.0",
-        authority=authority,
-        target=target,
-        is_plain=version == b"HTTP/1.1" and method != b"HEAD" and authority is None,
-    )
+    http_version = "1.1" if version == b"HTTP/1.1" else "1.0"
+    parsed = RequestLine(method.decode("ascii"), target, http_version, raw_path, query, authority)
     if len(line) <= CACHED_BYTES_MAX:
         if len(seen_lines) >= CACHE_ENTRIES_MAX:
             seen_lines.clear()
