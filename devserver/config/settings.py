@@ -381,7 +381,7 @@ class Config:
     factory: bool = option(False, help="APP is a function that makes the app.", group=APP, kind="bool")
     h11_max_incomplete_event_size: int | None = option(
         None,
-        help="With --http h11: most bytes of an unfinished head.",
+        help="With --http h11: largest request head.",
         group=LIMITS,
         kind="size",
         none=True,
@@ -592,15 +592,6 @@ class Config:
         help="Never take the next free port when 8000 is taken.",
         group=ADDRESS,
         kind="bool",
-        commands=API_AND_RUN,
-    )
-    slow_ms: int = option(
-        500,
-        help="Point out requests that take more milliseconds.",
-        group=TERMINAL,
-        kind="int",
-        minimum=0,
-        maximum=10**9,
         commands=API_AND_RUN,
     )
     ui: str = option(

@@ -148,6 +148,8 @@ class ReloadSupervisor:
         self._selector = selectors.DefaultSelector()
 
         self._newest: Handle | None = None
+        self._kept: Handle | None = None
+        """With ``on_error="last-good"``: what serves while its successor is imported."""
         self._older: list[Handle] = []
         self._spawn_due = False
         self._sequential = False
@@ -184,7 +186,7 @@ class ReloadSupervisor:
                 self._spawn(None)
                 self._watcher.start()
                 self._watch(since)
-                while self._newest is not None or self._older or not self._stopping:
+                while self._workers() or not self._stopping:
                     self._turn(None if signals is not None and hasattr(signal, "SIGCHLD") else POLL_S)
         finally:
             self._close()
@@ -319,6 +321,8 @@ class ReloadSupervisor:
         if self._stopping:
             return
         now = time.monotonic()
+        if self._keeps_good():
+            self._kept, self._newest = self._newest, None
         # First of all, so that the old code accepts no further connection.
         self._retire()
         if self._change is None:
@@ -363,6 +367,30 @@ class ReloadSupervisor:
         if failed is None:
             self._emitter.emit(ServerStarting(handle.pid))
 
+    def _keeps_good(self) -> bool:
+        """Whether the newest worker goes on serving until its successor is imported."""
+        wanted = self._config.on_error == "last-good" and not self._sequential
+        return wanted and self._newest is not None and self._newest.serving
+
+    def _fall_back(self) -> bool:
+        """Lets the code from before a failed import go on; False when there is none, or it has been replaced."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return False
+        self._retire()
+        self._newest = kept
+        self._emitter.emit(Notice("info", "The code from before the save goes on serving."))
+        return True
+
+    def _retire_kept(self) -> None:
+        if self._kept is not None:
+            candidate, self._newest, self._kept = self._newest, self._kept, None
+            self._retire()
+            self._newest = candidate
+
+    def _workers(self) -> list[Handle]:
+        return [*self._older, *(handle for handle in (self._kept, self._newest) if handle is not None)]
+
     def _retire(self) -> None:
         handle, self._newest = self._newest, None
         if handle is None:
@@ -383,7 +411,11 @@ class ReloadSupervisor:
                 self._on_channel(handle)
                 self._forget(handle)
                 self._older.remove(handle)
-        newest = self._newest
+        kept, newest = self._kept, self._newest
+        if kept is not None and kept.poll() is not None:
+            # What comes after it is on its way already.
+            self._kept = None
+            self._older.append(kept)
         if newest is not None and newest.poll() is not None:
             self._on_channel(newest)
             self._forget(newest)
@@ -401,6 +433,8 @@ class ReloadSupervisor:
         self._emitter.emit(WorkerDied(handle.pid, handle.exit_code or 0))
         self._note_failure()
         self._change = None
+        if self._fall_back():
+            return
         if handle.is_page:
             self._emitter.emit(
                 Notice("error", "The process that shows the error ended as well; save a file to try again.")
@@ -448,6 +482,7 @@ class ReloadSupervisor:
             case "loaded":
                 handle.loaded = True
                 if handle is self._newest:
+                    self._retire_kept()
                     self._settle_files()
             case "wrote" if handle is self._newest:
                 self._loaded.written.update(map(str, message["paths"]))
@@ -516,8 +551,9 @@ class ReloadSupervisor:
 
     def _on_failed(self, handle: Handle, event: AppFailed) -> None:
         handle.loaded = True
-        if self._older and not handle.going and _is_in_use(event.failure):
+        if (self._older or self._kept) and not handle.going and _is_in_use(event.failure):
             self._sequential = True
+            self._retire_kept()
             self._emitter.emit(
                 Notice("info", "The app needs something that its predecessor holds: reloads take turns.")
             )
@@ -536,6 +572,7 @@ class ReloadSupervisor:
         )
         self._note_failure()
         self._change = None
+        self._fall_back()
         # A save during the import may be what it failed on: a file that was only half written.
         moment = time.monotonic() + AGAIN_AFTER_S
         for path in touched:
@@ -554,11 +591,12 @@ class ReloadSupervisor:
 
     def _stop(self) -> None:
         if self._stopping:
-            for handle in [*self._older, *([self._newest] if self._newest else [])]:
+            for handle in self._workers():
                 handle.kill()
             return
         self._stopping = True
         self._spawn_due = False
+        self._retire_kept()
         self._retire()
 
     def _on_signals(self, signals: SignalQueue) -> None:
@@ -632,7 +670,7 @@ class ReloadSupervisor:
 
     def _close(self) -> None:
         self._watcher.stop()
-        for handle in [*self._older, *([self._newest] if self._newest else [])]:
+        for handle in self._workers():
             handle.kill()
             handle.poll()
             handle.close()

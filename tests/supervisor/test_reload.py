@@ -16,6 +16,11 @@ from devserver.supervisor.changes import AGAIN_AFTER_S
 from tests.support.reload import PATIENCE_S, Project, alive, answering, serve, until
 
 BROKEN = "def app(:\n"
+FAILING_STARTUP = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+"""
 
 
 def test_save_new_code_answers(project: Project) -> None:
@@ -139,6 +144,43 @@ async def app(scope, receive, send):
 
 
 # Broken code
+
+
+def test_last_good_code_serves_while_an_import_fails(project: Project) -> None:
+    with serve(project, on_error="last-good") as session:
+        first = session.worker
+        for _ in range(2):
+            failed = len(session.named("AppFailed"))
+            project.write("main.py", BROKEN + f"# {failed}")
+            session.wait("AppFailed", failed + 1)
+            assert session.get().body == "1"
+        assert alive(first)
+        project.write("main.py", answering("'2'"))
+        session.wait("Reloaded")
+        assert session.get().body == "2"
+        until(lambda: not alive(first))
+        project.write("main.py", "import os; os._exit(7)")
+        session.wait("WorkerDied")
+        assert session.get().body == "2"
+        assert session.stop() == 0
+    assert not session.named("ServerReady")[2:]
+
+
+def test_last_good_code_answers_until_its_successor_is_imported(project: Project) -> None:
+    with serve(project, on_error="last-good") as session:
+        project.write("main.py", answering("'slow'", before="import time; time.sleep(600)"))
+        session.wait("ServerStarting", 2)
+        assert session.get().body == "1"
+        project.write("main.py", answering("'2'"))
+        session.wait("Reloaded")
+        assert session.get().body == "2"
+
+
+def test_startup_error_is_shown_although_the_last_good_code_is_kept(project: Project) -> None:
+    with serve(project, on_error="last-good") as session:
+        project.write("main.py", FAILING_STARTUP)
+        session.wait("AppFailed")
+        assert session.get().status == 500
 
 
 def test_syntax_error_is_answered_with_the_error_until_it_is_fixed(project: Project) -> None:

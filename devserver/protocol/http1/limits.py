@@ -51,12 +51,15 @@ class Limits:
     @classmethod
     def of(cls, config: Config) -> Limits:
         """The limits that ``config`` asks for; a time of 0 or None never runs out."""
+        head = config.limit_request_head
+        if config.http == "h11" and config.h11_max_incomplete_event_size is not None:
+            head = config.h11_max_incomplete_event_size
         return cls(
             request_line=config.limit_request_line,
             request_fields=config.limit_request_fields,
             request_field_size=config.limit_request_field_size,
-            request_head=config.limit_request_head,
-            small_head=min(config.limit_request_line, config.limit_request_head),
+            request_head=head,
+            small_head=min(config.limit_request_line, head),
             request_body=config.limit_request_body,
             timeout_request_head=config.timeout_request_head or 0.0,
             timeout_request_body=config.timeout_request_body or 0.0,

@@ -271,6 +271,13 @@ LIMITS = [
     ("field-name-too-long", head(b"y" * 8190 + b": x"), 431, "accepts"),
     ("field-over-a-limit", head(b"X: " + b"y" * 64), 431, "accepts", {"limit_request_field_size": 64}),
     ("head-too-large", head(*[b"X: " + b"y" * 8000] * 9), 431, "accepts"),
+    (
+        "head-over-the-limit-of-h11",
+        head(*[b"X: " + b"y" * 40] * 4),
+        431,
+        "accepts",
+        {"http": "h11", "h11_max_incomplete_event_size": 128},
+    ),
     ("head-over-a-limit", head(*[b"X: " + b"y" * 40] * 4), 431, "accepts", {"limit_request_head": 128}),
     ("body-too-large", head(b"Content-Length: 11", start=POST), 413, "waits", {"limit_request_body": 10}),
     (
