@@ -569,10 +569,10 @@ class Config:
     )
     reload_mode: str = option(
         "auto",
-        help="How new code is started; cold: in a fresh process.",
+        help="How new code is started; fork: from a process with the libraries imported, cold: in a fresh one.",
         group=RELOAD,
         kind="choice",
-        choices=("auto", "cold"),
+        choices=("auto", "fork", "cold"),
         commands=API_AND_RUN,
     )
     on_error: str = option(

@@ -1,8 +1,7 @@
-"""The supervisor's view of one worker process, and how such a process is made.
+"""The supervisor's view of one worker process: what it is to do, and the process, channel and group that do it.
 
-A :class:`Spawner` knows how a process comes to life; the supervisor does not. :class:`ColdSpawner` starts a fresh
-interpreter every time. Whatever the way, the result is a :class:`Handle`: a pid, a channel and a process group, in
-which everything that the app starts ends with it.
+How a process comes to life is a :class:`Spawner`'s business (:mod:`devserver.supervisor.cold`,
+:mod:`devserver.supervisor.forking`). Whatever the way, what the app starts ends with its worker's process group.
 """
 
 from __future__ import annotations
@@ -13,24 +12,23 @@ import dataclasses
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from devserver.errors import ConfigError
-from devserver.supervisor.channel import Message, SupervisorChannel, channel_pair
 
 if TYPE_CHECKING:
+    import selectors
     import socket
 
     from devserver.config import Config
     from devserver.config.discovery import FirstParty
     from devserver.config.target import Target
     from devserver.events import AppFailed
+    from devserver.supervisor.channel import Message, SupervisorChannel
     from devserver.supervisor.observers import Teller
 
 
@@ -46,6 +44,7 @@ class Job:
     :ivar failed: serve the page that shows this, and load nothing.
     :ivar told_by: who tells what happens to the worker.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
+    :ivar environment: the variables of the process.
     """
 
     config: Config
@@ -56,6 +55,7 @@ class Job:
     failed: AppFailed | None
     told_by: Teller
     argv: tuple[str, ...]
+    environment: Mapping[str, str]
 
     def to_message(self) -> Message:
         """The job as a message.
@@ -80,47 +80,49 @@ class Job:
         return job
 
 
+class Process(Protocol):
+    """A worker's process, and the group that it leads."""
+
+    @property
+    def pid(self) -> int:
+        """0 while it is being made."""
+
+    @property
+    def mode(self) -> str:
+        """How it was made: ``fork`` or ``cold``."""
+
+    def poll(self) -> int | None:
+        """Its exit code when it has ended (negative for a signal), else None. What it left in its group is killed."""
+
+    def kill(self) -> None:
+        """Ends it and everything in its group, now."""
+
+
 class Spawner(Protocol):
     """Makes worker processes in one of the reload modes."""
 
     mode: str
-    """``fork``, ``standby`` or ``cold``."""
+    """How the next ones are made, if nothing comes between: ``fork`` or ``cold``."""
+    why: str
+    """Why not in a better way, or an empty string."""
 
-    def spawn(self, job: Job, sockets: Sequence[socket.socket], environment: Mapping[str, str]) -> Handle:
-        """Starts a process that does ``job``; ``job.listeners`` are filled in from ``sockets``."""
+    def attach(self, selector: selectors.BaseSelector) -> None:
+        """What the spawner waits for is registered there, with a function to call as the key's data."""
+
+    def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:
+        """Starts a process that does ``job``; ``job.listeners`` are filled in from ``sockets``.
+
+        :param fresh: nothing that was imported before may be used.
+        """
+
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+        """A worker has told what it imported from others, and which environment variables it had set before that."""
+
+    def distrust(self, why: str) -> None:
+        """Only fresh processes from now on: another one did what it should not."""
 
     def close(self) -> None:
         """Ends whatever is kept in reserve."""
-
-
-class ColdSpawner:
-    """Every worker is a fresh interpreter."""
-
-    mode = "cold"
-
-    def spawn(self, job: Job, sockets: Sequence[socket.socket], environment: Mapping[str, str]) -> Handle:
-        """See :class:`Spawner`."""
-        channel, theirs = channel_pair()
-        with theirs:
-            listeners = tuple(sock.fileno() for sock in sockets)
-            try:
-                first = dataclasses.replace(job, listeners=listeners).to_message()
-            except ConfigError:
-                channel.close()
-                raise
-            process = subprocess.Popen(
-                [sys.executable, *interpreter_flags(), "-c", _bootstrap(theirs.fileno())],
-                env=environment,
-                # A process that is not in the terminal's foreground group is stopped by the kernel when it reads there.
-                stdin=subprocess.DEVNULL,
-                pass_fds=(*listeners, theirs.fileno()),
-                process_group=0,
-            )
-        channel.send(first)
-        return Handle(process, channel, is_page=job.failed is not None)
-
-    def close(self) -> None:
-        """See :class:`Spawner`."""
 
 
 @dataclass(eq=False)
@@ -133,12 +135,12 @@ class Handle:
     :ivar serving: it has said that it serves the app.
     :ivar finished: it has stopped by itself, as its settings say.
     :ivar stopping: it was told to stop.
+    :ivar stopped: it serves nothing any more and the app's shutdown is over; only the process has to end.
     :ivar killed: it was not asked.
     :ivar deadline: when it is killed, as ``time.monotonic()``; infinite while it may live.
-    :ivar exit_code: set when it has ended; negative for a signal.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Process
     channel: SupervisorChannel
     is_page: bool = False
     loaded: bool = False
@@ -146,15 +148,20 @@ class Handle:
     serving: bool = False
     finished: bool = False
     stopping: bool = False
+    stopped: bool = False
     killed: bool = False
     deadline: float = field(default=float("inf"))
-    exit_code: int | None = None
     spawned_at: float = field(default_factory=time.monotonic)
 
     @property
     def pid(self) -> int:
-        """The process, and the group that it leads."""
+        """The process, and the group that it leads; 0 while it is being made."""
         return self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """See :meth:`Process.poll`."""
+        return self.process.poll()
 
     def go(self) -> None:
         """Lets it run the app's startup and serve; it has only imported so far."""
@@ -172,80 +179,18 @@ class Handle:
     def kill(self) -> None:
         """Ends it and everything in its process group, now."""
         self.stopping = self.killed = True
-        _kill_group(self.pid)
-        # Stopped by Ctrl+Z or a debugger, a process dies of SIGKILL all the same; one that left its group is hit here.
-        with contextlib.suppress(OSError):
-            self.process.kill()
-
-    def poll(self) -> int | None:
-        """Its exit code when it has ended, else None. What it left in its process group is killed."""
-        if self.exit_code is None and self._has_ended():
-            # Before it is reaped, so that the number of the group cannot belong to anybody else yet.
-            _kill_group(self.pid)
-            self.exit_code = self.process.wait()
-        return self.exit_code
+        self.process.kill()
 
     def close(self) -> None:
         """Closes the channel."""
         self.channel.close()
 
-    def _has_ended(self) -> bool:
-        if not hasattr(os, "waitid"):
-            return self.process.poll() is not None
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
 
-
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
+    """Ends every process of a group, if there is one."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
-
-
-def _bootstrap(channel_fd: int) -> str:
-    # The path comes first: with "-c" it begins with the current folder, where a user's queue.py would replace Python's.
-    return f"import sys; sys.path[:] = {sys.path!a}; from devserver.supervisor.worker import main; main({channel_fd})"
-
-
-_FLAGS = (
-    ("debug", "-d"),
-    ("dont_write_bytecode", "-B"),
-    ("no_user_site", "-s"),
-    ("no_site", "-S"),
-    ("ignore_environment", "-E"),
-    ("verbose", "-v"),
-    ("bytes_warning", "-b"),
-    ("quiet", "-q"),
-    ("optimize", "-O"),
-    ("isolated", "-I"),
-    ("safe_path", "-P"),
-)
-"""Attribute of sys.flags, and the option that sets it; numbers repeat the letter."""
-
-
-def interpreter_flags() -> list[str]:
-    """The options that this interpreter was started with, for starting another like it."""
-    found: list[str] = []
-    implied = {"no_user_site", "ignore_environment", "safe_path"} if sys.flags.isolated else set()
-    for name, option in _FLAGS:
-        count = int(getattr(sys.flags, name))
-        if count and name not in implied:
-            found.append("-" + option[1] * count)
-    extra: dict[str, Any] = dict(getattr(sys, "_xoptions", {}))
-    if sys.flags.dev_mode:
-        extra["dev"] = True
-    for key, value in extra.items():
-        found += ["-X", key if value is True else f"{key}={value}"]
-    # -X dev and -b add filters of their own to the list; given again they would come before the user's.
-    for text in sys.warnoptions:
-        if not (text == "default" and sys.flags.dev_mode) and text not in {
-            "default::BytesWarning",
-            "error::BytesWarning",
-        }:
-            found.append(f"-W{text}")
-    return found
 
 
 def _unpicklable(config: Config) -> str:

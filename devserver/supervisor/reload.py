@@ -45,14 +45,15 @@ from devserver.events import (
     Notice,
     Reloaded,
     ServerReady,
-    ServerStarting,
     ServerStopped,
     ServerStopping,
     WorkerDied,
     from_json,
 )
 from devserver.supervisor.changes import AGAIN_AFTER_S, Judge, Loaded, Verdict, fingerprint
-from devserver.supervisor.handle import ColdSpawner, Handle, Job, Spawner
+from devserver.supervisor.cold import ColdSpawner
+from devserver.supervisor.forking import ForkSpawner, why_not
+from devserver.supervisor.handle import Handle, Job, Spawner
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
 from devserver.supervisor.watch import Watched, Watcher
 
@@ -82,6 +83,9 @@ _IN_USE = re.compile(
     r"address already in use|resource temporarily unavailable|database is locked|set lock|lock file", re.IGNORECASE
 )
 
+_PLAIN_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
+"""Errors of the text alone: what was imported before has no part in them."""
+
 _Incoming: TypeAlias = "set[str] | Command | Notice"
 
 
@@ -103,7 +107,7 @@ class ReloadSupervisor:
     :param target: what to load, without an app object.
     :param listeners: bound; they are listened on here and closed by whoever made them.
     :param emitter: gets the workers' events and those of the supervisor itself, on the thread of :meth:`run`.
-    :param spawner: how workers are made; a fresh interpreter each by default.
+    :param spawner: how workers are made; by default as ``reload_mode`` says.
     :param added: the variables that came into ``os.environ`` from env files, which are read again for every worker.
     :param told_by: who listens to ``emitter``.
     """
@@ -123,7 +127,6 @@ class ReloadSupervisor:
         self._target = target
         self._listeners = tuple(listeners)
         self._emitter = emitter
-        self._spawner = spawner if spawner is not None else ColdSpawner()
         self._added = dict(added or {})
         self._told_by = told_by
 
@@ -131,6 +134,7 @@ class ReloadSupervisor:
         root = project_root(target, directory)
         reload_dirs = tuple(os.path.abspath(folder) for folder in config.reload_dirs or ())
         self._first_party = FirstParty.of(root, reload_dirs)
+        self._spawner = spawner if spawner is not None else self._choose_spawner(root)
         self._judge = Judge(
             root=str(root),
             reload_dirs=reload_dirs,
@@ -153,6 +157,8 @@ class ReloadSupervisor:
         self._older: list[Handle] = []
         self._spawn_due = False
         self._sequential = False
+        self._doubted = ""
+        """The error of a forked worker, while a fresh process tries the same."""
         self._told_where = False
         self._loaded = Loaded()
         self._change: Change | None = None
@@ -183,6 +189,9 @@ class ReloadSupervisor:
                 for listener in self._listeners:
                     listener.listen(self._config.backlog)
                 since = time.time()
+                self._spawner.attach(self._selector)
+                if self._spawner.why:
+                    self._emitter.emit(Notice("info", f"Every save starts a fresh process: {self._spawner.why}."))
                 self._spawn(None)
                 self._watcher.start()
                 self._watch(since)
@@ -228,12 +237,13 @@ class ReloadSupervisor:
                     self._on_paths(held)
 
     def _advance(self) -> None:
-        """What waits for the old workers' end."""
-        if self._older or self._stopping:
+        """What waits for the old workers' end: of the process, or of all that it has to do."""
+        if self._stopping:
             return
         if self._spawn_due:
-            self._spawn(None)
-        elif self._newest is not None:
+            if not self._older:
+                self._spawn(None)
+        elif self._newest is not None and all(handle.stopped for handle in self._older):
             self._newest.go()
 
     # Changes
@@ -338,8 +348,21 @@ class ReloadSupervisor:
 
     # Workers
 
-    def _spawn(self, failed: AppFailed | None) -> None:
-        """Starts a worker that loads the app, or one that only shows ``failed``."""
+    def _choose_spawner(self, root: Path) -> Spawner:
+        wanted = self._config.reload_mode
+        if wanted == "cold":
+            return ColdSpawner()
+        why = why_not(os.environ)
+        if why:
+            return ColdSpawner(why)
+        search_path = os.path.abspath(self._target.search_path or Path.cwd())
+        return ForkSpawner(root, self._first_party, search_path, self._emitter.emit)
+
+    def _spawn(self, failed: AppFailed | None, *, fresh: bool = False) -> None:
+        """Starts a worker that loads the app, or one that only shows ``failed``.
+
+        :param fresh: nothing that was imported before may be used.
+        """
         self._spawn_due = False
         job = Job(
             config=self._config,
@@ -350,6 +373,7 @@ class ReloadSupervisor:
             failed=failed,
             told_by=self._told_by,
             argv=tuple(sys.argv),
+            environment=self._environment(),
         )
         if failed is None:
             before = self._loaded
@@ -357,15 +381,13 @@ class ReloadSupervisor:
             self._loaded.contents.update({path: fingerprint(path) for path in self._judge.env_files})
             self._touched.clear()
         try:
-            handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], self._environment())
+            handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], fresh=fresh)
         except OSError as exc:
             self._emitter.emit(Notice("error", f"The app's process cannot be started: {exc}."))
             self._note_failure()
             return
         self._newest = handle
         self._selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
-        if failed is None:
-            self._emitter.emit(ServerStarting(handle.pid))
 
     def _keeps_good(self) -> bool:
         """Whether the newest worker goes on serving until its successor is imported."""
@@ -399,24 +421,31 @@ class ReloadSupervisor:
             # A startup that hangs has no request to finish, and holds neither a reload nor Ctrl+C up for long.
             grace_s = self._grace_s() if handle.serving else min(self._grace_s(), GRACE_S)
             handle.stop(grace_s + ANSWER_S)
+            self._older.append(handle)
         else:
-            # It has only imported: there is no request to finish and no lifespan to end.
+            self._newest = handle
+            self._discard()
+
+    def _discard(self) -> None:
+        """Ends the newest worker, which has only imported: there is no request to finish and no lifespan to end."""
+        handle, self._newest = self._newest, None
+        if handle is not None:
             handle.kill()
             handle.deadline = time.monotonic() + KILLED_S
-        self._older.append(handle)
+            self._older.append(handle)
 
     def _reap(self) -> None:
         for handle in [*self._older]:
-            if handle.poll() is not None:
+            if handle.exit_code is not None:
                 self._on_channel(handle)
                 self._forget(handle)
                 self._older.remove(handle)
         kept, newest = self._kept, self._newest
-        if kept is not None and kept.poll() is not None:
+        if kept is not None and kept.exit_code is not None:
             # What comes after it is on its way already.
             self._kept = None
             self._older.append(kept)
-        if newest is not None and newest.poll() is not None:
+        if newest is not None and newest.exit_code is not None:
             self._on_channel(newest)
             self._forget(newest)
             if self._newest is newest:
@@ -482,8 +511,13 @@ class ReloadSupervisor:
             case "loaded":
                 handle.loaded = True
                 if handle is self._newest:
+                    if self._doubted:
+                        self._spawner.distrust(f"a forked one failed where a fresh one does not ({self._doubted})")
+                        self._doubted = ""
                     self._retire_kept()
                     self._settle_files()
+            case "imported":
+                self._spawner.learned(handle.process, message["modules"], message["variables"])
             case "wrote" if handle is self._newest:
                 self._loaded.written.update(map(str, message["paths"]))
             case "finished":
@@ -511,7 +545,7 @@ class ReloadSupervisor:
                 change, self._change = self._change, None
                 if change is not None:
                     duration_s = time.monotonic() - change.seen_at
-                    self._emitter.emit(Reloaded(tuple(sorted(change.paths)), duration_s, self._spawner.mode))
+                    self._emitter.emit(Reloaded(tuple(sorted(change.paths)), duration_s, handle.process.mode))
                 return
             case FilesLoaded() | AppFailed() | ServerReady():
                 # Of a worker that is being replaced: no longer true.
@@ -520,6 +554,7 @@ class ReloadSupervisor:
                 if handle.stopping:
                     handle.deadline = time.monotonic() + self._grace_s() + self._shutdown_s() + ANSWER_S
             case ServerStopped():
+                handle.stopped = True
                 if handle.stopping:
                     handle.deadline = time.monotonic() + EXIT_S
             case _:
@@ -550,8 +585,10 @@ class ReloadSupervisor:
             self._on_paths(touched)
 
     def _on_failed(self, handle: Handle, event: AppFailed) -> None:
-        handle.loaded = True
-        if (self._older or self._kept) and not handle.going and _is_in_use(event.failure):
+        imported, handle.loaded = handle.loaded, True
+        if not imported and self._try_fresh(handle, event):
+            return
+        if (self._older or self._kept) and _is_in_use(event.failure):
             self._sequential = True
             self._retire_kept()
             self._emitter.emit(
@@ -579,6 +616,17 @@ class ReloadSupervisor:
             content = self._loaded.reported.get(path)
             if path.endswith(".py") and (content is None or content != fingerprint(path)):
                 self._again.setdefault(path, moment)
+
+    def _try_fresh(self, handle: Handle, event: AppFailed) -> bool:
+        """Tries a failed import once more in a fresh process before anybody is told, since that decides."""
+        self._doubted = ""
+        failure = event.failure
+        if handle.process.mode != "fork" or failure is None or failure.kind in _PLAIN_ERRORS:
+            return False
+        self._discard()
+        self._spawn(None, fresh=True)
+        self._doubted = failure.kind
+        return True
 
     def _note_failure(self) -> None:
         self._loaded.failed = True
@@ -672,7 +720,7 @@ class ReloadSupervisor:
         self._watcher.stop()
         for handle in self._workers():
             handle.kill()
-            handle.poll()
+            handle.process.poll()
             handle.close()
         self._spawner.close()
         self._selector.close()

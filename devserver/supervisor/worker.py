@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from devserver.supervisor.channel import Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.handle import Job
 from devserver.supervisor.observers import Observers
+from devserver.supervisor.third_party import VariableRecorder, others
 
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp, Scope
@@ -58,8 +60,16 @@ CLOSE_S = 1.0
 
 
 def main(channel_fd: int) -> None:
-    """The whole life of the process; ends in SystemExit, so that the app's atexit functions run."""
-    sock = socket.socket(fileno=channel_fd)
+    """The whole life of a process that was started for this."""
+    work(socket.socket(fileno=channel_fd), forked=False)
+
+
+def work(sock: socket.socket, *, forked: bool) -> None:
+    """Does one job; ends in SystemExit, so that the app's atexit functions run.
+
+    :param sock: the worker's end of its channel.
+    :param forked: modules have been imported that this process did not import itself.
+    """
     sock.set_inheritable(False)
     try:
         first, received = receive_first(sock)
@@ -69,8 +79,9 @@ def main(channel_fd: int) -> None:
     gc.disable()
     job = Job.from_message(first)
     reset_signals()
+    _set_environment(job.environment)
     sys.argv[:] = job.argv
-    worker = Worker(job, sock, received)
+    worker = Worker(job, sock, received, inherited=frozenset(sys.modules) if forked else frozenset())
     # Registered before the app can register anything, so called after all of that.
     atexit.register(worker.end_if_orphaned)
     sys.exit(worker.run())
@@ -82,9 +93,12 @@ class Worker:
     :param job: what to do.
     :param sock: this end of the channel.
     :param received: what came on it after the job.
+    :param inherited: the modules that another process has imported for this one.
     """
 
-    def __init__(self, job: Job, sock: socket.socket, received: bytes = b"") -> None:
+    def __init__(
+        self, job: Job, sock: socket.socket, received: bytes = b"", *, inherited: frozenset[str] = frozenset()
+    ) -> None:
         self._job = job
         self._config = _for_reload(job)
         self._go = threading.Event()
@@ -94,8 +108,11 @@ class Worker:
         self._server: Server | None = None
         self._loader: SourceLoader | None = None
         self._reported = 0
+        self._modules_reported = 0
         self._channel = WorkerChannel(sock, self._on_message, self._on_close, received=received, on_tick=self._on_tick)
         self._recorder = FileRecorder(job.first_party, self._on_write)
+        self._variables = VariableRecorder(job.first_party)
+        self._inherited = inherited
         self._emitter = Emitter()
         self._emitter.listen(self._forward, FORWARDED)
         self._observers: Observers | None = None
@@ -123,9 +140,10 @@ class Worker:
             end_group()
 
     def _load(self) -> ASGIApp | AppFailed:
-        self._emitter.emit(ServerStarting(os.getpid()))
+        self._channel.send(to_json(ServerStarting(os.getpid())))
         self._loader = install(self._job.first_party, Path(self._job.root, CACHE_FOLDER))
         self._recorder.install()
+        self._variables.install()
         if "PYTHONBREAKPOINT" not in os.environ and sys.breakpointhook is sys.__breakpointhook__:
             sys.breakpointhook = _no_terminal
         try:
@@ -138,6 +156,7 @@ class Worker:
             return self._fail(exc)
         finally:
             self._importing = False
+            self._variables.settle()
             gc.enable()
         self._report_files()
         self._channel.send({"is": "loaded"})
@@ -171,7 +190,9 @@ class Worker:
         page = error_app(failed, share=self._config.share_errors)
         # Whoever reads the page waits for the fix; its requests are not the app's.
         config = dataclasses.replace(self._config, lifespan="off", limit_max_requests=None, access_log=False)
-        self._server = _make_server(config, app=page, emitter=Emitter())
+        emitter = Emitter()
+        emitter.listen(self._forward, (ServerStopped,))
+        self._server = _make_server(config, app=page, emitter=emitter)
         if not self._stop.is_set():
             self._server.run(self._sockets())
 
@@ -199,6 +220,7 @@ class Worker:
         if isinstance(event, ServerReady):
             self._recorder.settle()
             self._report_files()
+            self._report_imports()
         self._channel.send(to_json(event))
 
     def _report_files(self) -> None:
@@ -208,6 +230,11 @@ class Worker:
         self._channel.send({"is": "wrote", "paths": list(self._recorder.written())})
         self._channel.send(to_json(FilesLoaded(tuple(executed.items()), opened)))
 
+    def _report_imports(self) -> None:
+        self._modules_reported = len(sys.modules)
+        modules = [name for name in others(self._job.first_party) if name not in self._inherited]
+        self._channel.send({"is": "imported", "modules": modules, "variables": self._variables.before_others()})
+
     def _on_write(self, path: str) -> None:
         self._channel.send({"is": "wrote", "paths": [path]})
 
@@ -215,6 +242,8 @@ class Worker:
         # Modules that are imported inside of functions turn up while requests are served.
         if not self._importing and self._loader is not None and len(self._loader.executed) != self._reported:
             self._report_files()
+        if self._modules_reported and len(sys.modules) != self._modules_reported:
+            self._report_imports()
 
     # What the supervisor says; called on the channel's thread
 
@@ -291,6 +320,15 @@ def _for_reload(job: Job) -> Config:
     if job.config.timeout_graceful_shutdown is None:
         return dataclasses.replace(job.config, timeout_graceful_shutdown=GRACE_S)
     return job.config
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    """Makes ``os.environ`` what it would be in a process that was started with ``wanted``."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def reset_signals() -> None:

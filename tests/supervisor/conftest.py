@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A project whose ``main.py`` answers with 1."""
-    project = Project(tmp_path / "project")
+@pytest.fixture(params=["cold", "fork"])
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """A project whose ``main.py`` answers with 1, reloaded in each of the modes."""
+    project = Project(tmp_path / "project", mode=request.param)
     project.write("pyproject.toml", "")
     project.write("main.py", answering("'1'"))
     return project

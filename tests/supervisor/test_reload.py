@@ -29,11 +29,11 @@ def test_save_new_code_answers(project: Project) -> None:
         project.write("main.py", answering("'2'"))
         reloaded = session.wait("Reloaded")
         assert session.get().body == "2"
-        assert reloaded["mode"] == "cold"
+        assert reloaded["mode"] == project.mode
         assert reloaded["paths"] == [str(project.root / "main.py")]
         assert 0 < reloaded["duration_s"] < PATIENCE_S
         assert session.wait("ServerReady")["urls"] == [f"http://127.0.0.1:{session.address[1]}"]
-        assert session.wait("ServerReady")["mode"] == "cold"
+        assert session.wait("ServerReady")["mode"] == project.mode
 
 
 def test_saves_of_one_size_within_a_second_are_all_served(project: Project) -> None:
@@ -83,7 +83,7 @@ def test_burst_of_saves_ends_with_the_last(project: Project) -> None:
     with serve(project) as session:
         for number in range(2, 22):
             project.replace("main.py", answering(f"'{number}'"))
-            session.wait("FilesChanged", number - 1)
+            time.sleep(0.005 * (number % 7))
         session.wait_body("21")
         assert session.named("AppFailed") == []
         assert session.named("WorkerDied") == []

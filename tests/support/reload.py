@@ -66,9 +66,13 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class Project:
-    """A folder with source files."""
+    """A folder with source files.
+
+    :ivar mode: how its app is reloaded.
+    """
 
     root: Path
+    mode: str = "cold"
 
     def write(self, name: str, text: str) -> Path:
         """Writes a file as most editors do: truncate, write."""
@@ -98,6 +102,7 @@ class Session:
 
     process: subprocess.Popen[str]
     address: tuple[str, int]
+    mode: str
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def read_events(self) -> None:
@@ -133,8 +138,14 @@ class Session:
         until(lambda: self.get().body == body)
 
     def wait_watching(self) -> None:
-        """Returns when the app serves."""
+        """Returns when the app serves, and saves will be forked if they ever are."""
         self.wait("ServerReady")
+        if self.mode == "fork":
+            self.wait_notice("Saves fork a process")
+
+    def wait_notice(self, text: str) -> None:
+        """Returns when a notice that begins with ``text`` is there."""
+        until(lambda: any(event["text"].startswith(text) for event in self.named("Notice")))
 
     @property
     def worker(self) -> int:
@@ -181,6 +192,7 @@ def serve(project: Project, app: str = "main:app", *, ready: bool = True, **opti
     settings = {
         "app": app,
         "reload": True,
+        "reload_mode": project.mode,
         "reload_delay": 0.005,
         "timeout_graceful_shutdown": 2,
         "timeout_shutdown": 2,
@@ -195,7 +207,7 @@ def serve(project: Project, app: str = "main:app", *, ready: bool = True, **opti
         stdout=subprocess.PIPE,
         text=True,
     )
-    session = Session(process, ("127.0.0.1", port))
+    session = Session(process, ("127.0.0.1", port), project.mode)
     reader = threading.Thread(target=session.read_events, daemon=True)
     reader.start()
     try:

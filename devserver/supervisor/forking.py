@@ -1,0 +1,420 @@
+"""Workers that are forked from a zygote (:mod:`devserver.supervisor.zygote`), which has imported the warm set.
+
+Before there is a zygote, when it refuses, or when it is no longer what a fresh process would be, the worker is started
+cold: a :class:`ForkedProcess` can be either. The zygote is replaced in the background whenever the environment, the
+installed packages or the warm set change, and goes with the last worker that was forked from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devserver.errors import ConfigError
+from devserver.events import Notice
+from devserver.supervisor.channel import Message, channel_pair
+from devserver.supervisor.cold import ColdProcess, start_interpreter
+from devserver.supervisor.handle import Handle, Job, Process, kill_group
+from devserver.supervisor.plan import FORK, RETIRE, Plan
+from devserver.supervisor.warm_set import WarmSet
+
+if TYPE_CHECKING:
+    import subprocess
+
+ZYGOTE = "devserver.supervisor.zygote"
+UNFIT_ROUNDS_MAX = 8
+"""How often in a row a zygote may turn out to hold what it must not."""
+CRASHES_MAX = 2
+
+
+def why_not(environ: Mapping[str, str]) -> str:
+    """The reason why this process had better not fork, or an empty string."""
+    if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open") or not os.path.isdir("/proc/self/task"):
+        return "forking a warm process needs Linux"
+    if sys.gettrace() is not None or {"pydevd", "debugpy", "pdb"} & sys.modules.keys():
+        return "a debugger runs"
+    if "COVERAGE_PROCESS_START" in environ or "COVERAGE_PROCESS_CONFIG" in environ:
+        return "coverage is measured"
+    return ""
+
+
+class ForkedProcess:
+    """A worker that a zygote forks, or that is started cold when none can.
+
+    :param channel: the worker's end of its channel; closed here as soon as somebody else has it.
+    :param listeners: descriptors of the listening sockets.
+    :param environment: the variables of the process.
+    """
+
+    def __init__(self, channel: socket.socket, listeners: Sequence[int], environment: Mapping[str, str]) -> None:
+        self.channel = channel
+        self.exit_code: int | None = None
+        """When it has ended and was forked."""
+        self.asked = False
+        """A zygote has been asked to fork it."""
+        self._killed = False
+        self._listeners = listeners
+        self._environment = environment
+        self._pid = 0
+        self._cold: ColdProcess | None = None
+
+    @property
+    def pid(self) -> int:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        return self._pid if self._cold is None else self._cold.pid
+
+    @property
+    def mode(self) -> str:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        return "fork" if self._cold is None else "cold"
+
+    def start_cold(self) -> None:
+        """Does without a zygote. A process that cannot be made has ended at once."""
+        with self.channel:
+            if self._killed:
+                self.exit_code = -signal.SIGKILL
+                return
+            try:
+                self._cold = ColdProcess.start(self.channel, self._listeners, self._environment)
+            except OSError:
+                self.exit_code = 1
+
+    def forked(self, pid: int) -> None:
+        """The zygote has made it."""
+        self._pid = pid
+        self.channel.close()
+        if self._killed:
+            self.kill()
+
+    def poll(self) -> int | None:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        return self.exit_code if self._cold is None else self._cold.poll()
+
+    def kill(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        self._killed = True
+        if self._cold is not None:
+            self._cold.kill()
+        elif self._pid and self.exit_code is None:
+            kill_group(self._pid)
+            # One that left its group is hit here.
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+        elif not self.asked:
+            self.exit_code = -signal.SIGKILL
+            self.channel.close()
+
+
+class ForkSpawner:
+    """See :class:`~devserver.supervisor.handle.Spawner`.
+
+    :param root: the project's root folder.
+    :param first_party: which files are the project's.
+    :param search_path: the folder that the project's modules are imported from.
+    :param say: tells the person something.
+    """
+
+    def __init__(
+        self, root: str | Path, first_party: Container[str], search_path: str, say: Callable[[Notice], None]
+    ) -> None:
+        self.mode = "fork"
+        self.why = ""
+        self._first_party = first_party
+        self._search_path = search_path
+        self._say = say
+        self._warm = WarmSet(root)
+        self._selector: selectors.BaseSelector | None = None
+        self._listeners: tuple[int, ...] = ()
+        self._environment: Mapping[str, str] = {}
+        self._ready: Zygote | None = None
+        """Forks at once."""
+        self._coming: Zygote | None = None
+        """Still imports; takes the place of the other one when it has."""
+        self._all: list[Zygote] = []
+        self._unfit_rounds = 0
+        self._crashes = 0
+
+    def attach(self, selector: selectors.BaseSelector) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        self._selector = selector
+
+    def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        channel, theirs = channel_pair()
+        self._listeners = tuple(sock.fileno() for sock in sockets)
+        self._environment = job.environment
+        try:
+            first = dataclasses.replace(job, listeners=self._listeners).to_message()
+        except ConfigError:
+            channel.close()
+            theirs.close()
+            raise
+        process = ForkedProcess(theirs, self._listeners, job.environment)
+        zygote = None if fresh or self.mode == "cold" else self._choose()
+        if zygote is None:
+            process.start_cold()
+        else:
+            zygote.fork(process)
+        channel.send(first)
+        return Handle(process, channel, is_page=job.failed is not None)
+
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        if self.mode == "cold":
+            return
+        changed = self._warm.learn(modules, variables) if process.mode == "cold" else self._warm.extend(modules)
+        if changed or (self._ready is None and self._coming is None):
+            self._begin()
+
+    def distrust(self, why: str) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        self.mode, self.why = "cold", why
+        self._say(Notice("warning", f"Every save starts a fresh process from now on: {why}."))
+        for zygote in [*self._all]:
+            self._retire(zygote)
+
+    def close(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        for zygote in [*self._all]:
+            self._forget(zygote)
+            zygote.end()
+
+    # Zygotes
+
+    def _choose(self) -> Zygote | None:
+        """The zygote that can fork a worker as a fresh process would be; None when there is none."""
+        for zygote in (self._ready, self._coming):
+            if zygote is not None and zygote.environment != self._environment:
+                self._retire(zygote)
+        hidden = self._hidden()
+        if hidden:
+            self._warm.drop({hidden: "the project has a module of that name"})
+            for zygote in (self._ready, self._coming):
+                if zygote is not None:
+                    self._retire(zygote)
+            # What else hangs on the hidden one is learned from a fresh process.
+            return None
+        if self._ready is None and self._coming is None:
+            self._begin()
+        return self._ready or self._coming
+
+    def _hidden(self) -> str:
+        """A module of the warm set that a fresh process would find in the project instead, or an empty string."""
+        own = set()
+        with contextlib.suppress(OSError):
+            own = {name.partition(".")[0] for name in os.listdir(self._search_path)}
+        loaded = own & {name.partition(".")[0] for name in self._warm.modules}
+        # What devserver itself has imported comes before the project's in a fresh process, too.
+        return next(iter(loaded - sys.modules.keys() - {"__pycache__"}), "")
+
+    def _begin(self) -> None:
+        """Starts a zygote from what is known now, in the place of one that is still coming."""
+        earlier, self._coming = self._coming, None
+        if not self._warm.usable or self.mode == "cold":
+            return
+        environment = {**self._environment, **self._warm.variables}
+        try:
+            zygote = Zygote(self._environment, self._listeners, environment)
+        except OSError as exc:
+            self._say(Notice("warning", f"A warm process cannot be started: {exc}."))
+            return
+        zygote.plan(self._warm.modules, self._first_party)
+        self._coming = zygote
+        self._all.append(zygote)
+        if self._selector is None:
+            raise AssertionError("attach() comes first")
+        self._selector.register(zygote.channel, selectors.EVENT_READ, lambda: self._on_readable(zygote))
+        if earlier is not None:
+            waiting = earlier.give_up()
+            self._retire(earlier)
+            for process in waiting:
+                zygote.fork(process)
+
+    def _retire(self, zygote: Zygote) -> None:
+        """Asks it for no further fork; it ends with its last worker."""
+        if zygote is self._ready:
+            self._ready = None
+        if zygote is self._coming:
+            self._coming = None
+        for process in zygote.give_up():
+            process.start_cold()
+        zygote.retire()
+
+    def _forget(self, zygote: Zygote) -> None:
+        if zygote in self._all:
+            self._all.remove(zygote)
+            if self._selector is not None:
+                with contextlib.suppress(KeyError, ValueError):
+                    self._selector.unregister(zygote.channel)
+
+    # What zygotes say
+
+    def _on_readable(self, zygote: Zygote) -> None:
+        messages = zygote.channel.receive()
+        if messages is None:
+            self._lost(zygote)
+            return
+        for message in messages:
+            self._on_message(zygote, message)
+
+    def _on_message(self, zygote: Zygote, message: Message) -> None:
+        match message.get("is"):
+            case "ready":
+                self._unfit_rounds = 0
+                self._became_ready(zygote, int(message["count"]))
+            case "unfit":
+                self._became_unfit(zygote, {str(name): str(why) for name, why in message["modules"].items()})
+            case "forked":
+                zygote.forked(int(message["pid"]))
+            case "refused":
+                zygote.refused()
+                if zygote is self._ready:
+                    self._say(Notice("debug", f"The warm process is made anew: {message['reason']}."))
+                    self._retire(zygote)
+                    self._begin()
+            case "exited":
+                zygote.exited(int(message["pid"]), int(message["code"]))
+            case _:
+                pass
+
+    def _became_ready(self, zygote: Zygote, count: int) -> None:
+        if zygote is not self._coming:
+            return
+        earlier, self._ready, self._coming = self._ready, zygote, None
+        if earlier is not None:
+            self._retire(earlier)
+        zygote.become_ready()
+        self._say(Notice("debug", f"Saves fork a process that has {count} modules imported."))
+
+    def _became_unfit(self, zygote: Zygote, unfit: Mapping[str, str]) -> None:
+        for name, reason in unfit.items():
+            if reason and name not in self._warm.unfit:
+                self._say(Notice("info", f"{name} {reason}, so every save imports it anew."))
+        self._warm.drop(unfit)
+        self._unfit_rounds += 1
+        if zygote is not self._coming:
+            return
+        if self._unfit_rounds > UNFIT_ROUNDS_MAX or "?" in unfit:
+            self._retire(zygote)
+            self.distrust(next(f"{name} {why}".removeprefix("? ") for name, why in unfit.items() if why))
+        else:
+            self._begin()
+
+    def _lost(self, zygote: Zygote) -> None:
+        """It has ended, as it was asked to or not."""
+        self._forget(zygote)
+        was_needed = zygote in (self._ready, self._coming)
+        if was_needed:
+            self._retire(zygote)
+        zygote.end()
+        if was_needed and self.mode == "fork":
+            self._crashes += 1
+            if self._crashes >= CRASHES_MAX:
+                self.distrust("the warm process crashed")
+            else:
+                self._begin()
+
+
+class Zygote:
+    """The supervisor's view of one zygote.
+
+    :param basis: the environment of the workers that it can stand in for.
+    :param listeners: descriptors that its workers will have.
+    :param environment: its own.
+    :raises OSError: no process can be made.
+    """
+
+    def __init__(self, basis: Mapping[str, str], listeners: Sequence[int], environment: Mapping[str, str]) -> None:
+        self.environment = dict(basis)
+        self.channel, theirs = channel_pair()
+        with theirs:
+            try:
+                self._process: subprocess.Popen[bytes] = start_interpreter(
+                    ZYGOTE, theirs.fileno(), listeners, environment
+                )
+            except OSError:
+                self.channel.close()
+                raise
+        self._is_ready = False
+        self._waiting: deque[ForkedProcess] = deque()
+        self._asked: deque[ForkedProcess] = deque()
+        self._children: dict[int, ForkedProcess] = {}
+
+    def plan(self, modules: Sequence[str], first_party: Container[str]) -> None:
+        """Tells it what to import."""
+        self.channel.send(Plan(tuple(modules), first_party).to_message())
+
+    def fork(self, process: ForkedProcess) -> None:
+        """Has it make ``process`` as soon as it can."""
+        if not self._is_ready:
+            self._waiting.append(process)
+            return
+        if process.exit_code is None:
+            # When it has just gone, _lost() comes next.
+            with contextlib.suppress(OSError):
+                socket.send_fds(self.channel.socket, [FORK], [process.channel.fileno()])
+            process.asked = True
+            self._asked.append(process)
+
+    def become_ready(self) -> None:
+        """It has imported everything."""
+        self._is_ready = True
+        while self._waiting:
+            self.fork(self._waiting.popleft())
+
+    def forked(self, pid: int) -> None:
+        """It has made what it was asked for first."""
+        process = self._asked.popleft()
+        self._children[pid] = process
+        process.forked(pid)
+
+    def refused(self) -> None:
+        """It does not make what it was asked for first."""
+        self._asked.popleft().start_cold()
+
+    def exited(self, pid: int, code: int) -> None:
+        """A process of its own has ended."""
+        process = self._children.pop(pid, None)
+        if process is not None:
+            process.exit_code = code
+
+    def give_up(self) -> list[ForkedProcess]:
+        """The processes that it has not been asked for yet; they are somebody else's now."""
+        waiting = [*self._waiting]
+        self._waiting.clear()
+        return waiting
+
+    def retire(self) -> None:
+        """It ends with its last worker."""
+        if self._is_ready:
+            with contextlib.suppress(OSError):
+                self.channel.socket.send(RETIRE)
+        else:
+            self._kill()
+
+    def end(self) -> None:
+        """Ends it now, and whatever it has made."""
+        for pid, process in self._children.items():
+            kill_group(pid)
+            process.exit_code = -signal.SIGKILL
+        for process in self._asked:
+            process.channel.close()
+            process.exit_code = -signal.SIGKILL
+        self._children.clear()
+        self._asked.clear()
+        self._kill()
+        self.channel.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()

@@ -1,0 +1,195 @@
+"""Imports the warm set, and watches what that does to the process.
+
+A module that starts a thread, leaves a socket or a file open, or brings the project's own code along cannot be part of
+a process that is forked. Which one it was is seen by looking before and after each module is executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Container, Iterable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+QUIET_THREADS = {"numpy": "", "scipy": "", "pyarrow": "jemalloc_bg_thd", "polars": ""}
+"""Packages whose native threads do no harm to a fork: libraries such as OpenBLAS and jemalloc make them again, or end
+them before it. The value is what such a thread's name begins with."""
+
+_THREADS = "/proc/self/task"
+_FILES = "/proc/self/fd"
+_HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", _FILES)
+
+
+def warm_up(modules: Iterable[str], first_party: Container[str]) -> Probe:
+    """Imports what can be imported of ``modules``, in that order; returns what was seen."""
+    probe = Probe(first_party)
+    sys.meta_path.insert(0, probe)
+    try:
+        for name in modules:
+            if name not in sys.modules:
+                try:
+                    importlib.import_module(name)
+                except BaseException as exc:
+                    # A worker that needs it meets the same error, where it can be told.
+                    probe.skipped[name] = f"{type(exc).__name__}: {exc}"[:200]
+    finally:
+        sys.meta_path.remove(probe)
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others and not probe.unfit:
+        probe.unfit["?"] = f"leaves the thread {others[0]} behind"
+    return probe
+
+
+def thread_count() -> int:
+    """The threads of this process, those of native libraries included."""
+    return len(os.listdir(_THREADS))
+
+
+class Probe:
+    """A finder in front of ``sys.meta_path``: it finds what the others find, and looks at what executing that leaves.
+
+    :param first_party: which files are the project's.
+    """
+
+    def __init__(self, first_party: Container[str]) -> None:
+        self.unfit: dict[str, str] = {}
+        """Modules that must leave the warm set → why. Those that were importing one are there as well, with no reason
+        of their own."""
+        self.skipped: dict[str, str] = {}
+        """Modules that could not be imported → the error."""
+        self._first_party = first_party
+        self._running: list[str] = []
+        self._threads = set(os.listdir(_THREADS))
+        self._files = _open_files()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The import system's question (``importlib.abc.MetaPathFinder``)."""
+        for finder in list(sys.meta_path):
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find(name, path, target) if find is not None else None
+            if spec is not None:
+                self._adopt(name, spec)
+                return spec
+        return None
+
+    def _adopt(self, name: str, spec: ModuleSpec) -> None:
+        if self._is_own(spec):
+            self._blame(name, "is the project's own")
+        loader: Any = spec.loader
+        execute = getattr(loader, "exec_module", None)
+        # Built-in and frozen modules have classes for loaders, and leave nothing behind.
+        if execute is None or isinstance(loader, type):
+            return
+
+        def exec_module(module: ModuleType) -> None:
+            # On the instance, and gone again before the module can look at its loader.
+            del loader.exec_module
+            if self._running:
+                self._look(self._running[-1])
+            self._running.append(name)
+            try:
+                execute(module)
+            finally:
+                self._running.pop()
+                self._look(name)
+
+        with contextlib.suppress(AttributeError):
+            loader.exec_module = exec_module
+
+    def _is_own(self, spec: ModuleSpec) -> bool:
+        if spec.origin is not None and spec.has_location:
+            return spec.origin in self._first_party
+        # A namespace package is the project's if any of its folders is.
+        folders = spec.submodule_search_locations or ()
+        return any(os.path.join(folder, "__init__.py") in self._first_party for folder in folders)
+
+    def _look(self, name: str) -> None:
+        """Finds what has come since the last look, which ``name`` has done."""
+        threads = os.listdir(_THREADS)
+        if len(threads) != len(self._threads):
+            new = set(threads) - self._threads
+            self._threads = set(threads)
+            loud = [comm for comm in map(_thread_name, new) if comm and not _is_quiet(name, comm)]
+            if loud:
+                self._blame(name, f"starts a thread ({loud[0]})")
+        files = os.listdir(_FILES)
+        if len(files) != len(self._files):
+            known, self._files = self._files, _open_files()
+            left = [place for fd, place in self._files.items() if known.get(fd) != place and not _is_harmless(place)]
+            if left:
+                self._blame(name, f"leaves {left[0]} open")
+
+    def _blame(self, name: str, reason: str) -> None:
+        self.unfit[name] = reason
+        for importer in self._running:
+            self.unfit.setdefault(importer, "")
+
+
+def origins() -> dict[str, tuple[int, int]]:
+    """What tells whether the installed packages are still those that were imported: path → time and size.
+
+    The files of all modules, and the folders that packages are installed in.
+    """
+    paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths += [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+    return {path: _stamp(path) for path in paths if isinstance(path, str)}
+
+
+def changed(known: dict[str, tuple[int, int]]) -> str:
+    """The first path that is no longer what :func:`origins` saw, or an empty string."""
+    return next((path for path, stamp in known.items() if _stamp(path) != stamp), "")
+
+
+def be_apart() -> None:
+    """Gives a process that was just forked what it must not share with its siblings.
+
+    Python's own ``random`` reseeds itself after a fork; numpy's global generator does not.
+    """
+    importlib.invalidate_caches()
+    generator = sys.modules.get("numpy.random")
+    if generator is not None:
+        generator.seed()
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+def _thread_name(tid: str) -> str:
+    try:
+        with open(f"{_THREADS}/{tid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        # It has ended already.
+        return ""
+
+
+def _open_files() -> dict[str, str]:
+    """Descriptor → what it is of; the one that this list is read through is among them."""
+    found = {}
+    for fd in os.listdir(_FILES):
+        try:
+            found[fd] = os.readlink(f"{_FILES}/{fd}")
+        except OSError:
+            found[fd] = _FILES
+    return found
+
+
+def _is_harmless(place: str) -> bool:
+    return place in _HARMLESS_FILES or place == f"/proc/{os.getpid()}/fd"
+
+
+def _is_quiet(module: str, thread: str) -> bool:
+    start = QUIET_THREADS.get(module.partition(".")[0])
+    return start is not None and thread.startswith(start)

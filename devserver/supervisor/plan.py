@@ -1,0 +1,41 @@
+"""What the supervisor tells a zygote: a plan first, then one byte for each thing that it wants done."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from devserver.supervisor.channel import Message
+
+FORK = b"F"
+"""Make a worker; the worker's end of its channel comes along with the byte."""
+RETIRE = b"R"
+"""Make no more, and end with the last one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The first message.
+
+    :ivar modules: what to import, in this order.
+    :ivar first_party: which files are the project's.
+    """
+
+    modules: tuple[str, ...]
+    first_party: Container[str]
+
+    def to_message(self) -> Message:
+        """The plan as a message."""
+        return {"plan": base64.b64encode(pickle.dumps(self)).decode("ascii")}
+
+    @staticmethod
+    def from_message(message: Message) -> Plan:
+        """The inverse of :meth:`to_message`. The channel is a socket pair that nobody else holds, so it is trusted."""
+        plan = pickle.loads(base64.b64decode(message["plan"]))
+        if not isinstance(plan, Plan):
+            raise AssertionError("the first message is a plan")
+        return plan

@@ -1,0 +1,110 @@
+"""The warm set: which modules a zygote imports, kept for each project from one start to the next.
+
+It is learned from a worker that was started cold, since the modules of a forked one are its zygote's as well. On disk
+it lies in the project's cache folder, in a file that is thrown away when the interpreter or the installed packages
+change.
+Environment variables are kept there by name only: their values may be secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FILE = Path(".devserver", "warm.json")
+"""Where it is kept, seen from the project's root."""
+_VERSION = 1
+_MODULES_MAX = 20_000
+
+
+class WarmSet:
+    """What a zygote of this project is made of.
+
+    :param root: the project's root folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.modules: list[str] = []
+        """Names, in the order of their first import."""
+        self.variables: dict[str, str] = {}
+        """What the project's own code puts into the environment before it imports from others."""
+        self.unfit: dict[str, str] = {}
+        """Modules that no zygote may import → why."""
+        self._path = Path(root, FILE)
+        self._unknown: tuple[str, ...] = ()
+        self._read()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a zygote can be made from it."""
+        return bool(self.modules) and not self._unknown
+
+    def learn(self, modules: Sequence[str], variables: Mapping[str, str]) -> bool:
+        """Takes what a cold worker has imported in the place of what was known; whether that changed anything."""
+        modules = [name for name in modules if name not in self.unfit]
+        same = modules == self.modules and variables == self.variables and not self._unknown
+        self.modules, self.variables, self._unknown = modules, dict(variables), ()
+        if not same:
+            self._write()
+        return not same
+
+    def extend(self, modules: Sequence[str]) -> bool:
+        """Adds what a forked worker has imported by itself; whether there was anything new."""
+        known = {*self.modules, *self.unfit}
+        new = [name for name in modules if name not in known]
+        if new:
+            self.modules += new
+            self._write()
+        return bool(new)
+
+    def drop(self, unfit: Mapping[str, str]) -> None:
+        """Takes modules out, with what lies below them."""
+        self.unfit.update(unfit)
+        starts = tuple(f"{name}." for name in unfit)
+        self.modules = [name for name in self.modules if name not in unfit and not name.startswith(starts)]
+        self._write()
+
+    def _read(self) -> None:
+        try:
+            kept: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            if kept["version"] == _VERSION and kept["packages"] == fingerprint():
+                self.modules = list(map(str, kept["modules"]))[:_MODULES_MAX]
+                self.unfit = {str(name): str(why) for name, why in kept["unfit"].items()}
+                self._unknown = tuple(map(str, kept["variables"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # Not there, or not ours: it is learned again.
+            self.modules, self.unfit, self._unknown = [], {}, ()
+
+    def _write(self) -> None:
+        kept = {
+            "version": _VERSION,
+            "packages": fingerprint(),
+            "modules": self.modules[:_MODULES_MAX],
+            "variables": sorted(self.variables),
+            "unfit": self.unfit,
+        }
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        # Without it the next start is cold, which is no reason to stop anybody.
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            ignore = self._path.with_name(".gitignore")
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
+            temporary.write_text(json.dumps(kept), encoding="utf-8")
+            temporary.replace(self._path)
+
+
+def fingerprint() -> str:
+    """Changes with the interpreter, its path, and the packages that are installed."""
+    found = [sys.version, sys.executable, *sys.path]
+    for entry in sys.path:
+        if entry.endswith(("site-packages", "dist-packages")):
+            with contextlib.suppress(OSError):
+                found += sorted(name for name in os.listdir(entry) if name.endswith((".dist-info", ".egg-info")))
+    return hashlib.blake2b("\0".join(found).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -1,0 +1,146 @@
+"""The zygote: a process that has imported what the app takes from others, and forks a worker for every save.
+
+It has one thread, no event loop and no watcher; it imports, and calls nothing. It is started as a cold worker is, so
+that its ``sys.path``, its interpreter flags and its ``__main__`` are those of one. What is the project's own never
+enters it: a worker is forked without it and imports it anew.
+
+The supervisor speaks to it over a socket of its own (:mod:`devserver.supervisor.plan`). The answers are messages:
+``ready``, ``unfit`` (what must leave the warm set), ``forked``, ``refused`` and ``exited``. Whatever the zygote cannot
+vouch for any more it refuses, and a fresh process does the work instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from typing import Any
+
+from devserver.supervisor import imports, worker
+from devserver.supervisor.channel import encode, receive_first
+from devserver.supervisor.plan import FORK, RETIRE, Plan
+
+
+def main(channel_fd: int) -> None:
+    """The whole life of the process, and of the workers that are forked from it."""
+    sock = socket.socket(fileno=channel_fd)
+    sock.set_inheritable(False)
+    # Ctrl+C is for the supervisor, which tells us; a worker gets Python's own handling back.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        first, _ = receive_first(sock)
+    except (OSError, EOFError):
+        os._exit(0)
+    plan = Plan.from_message(first)
+    # Nothing that is imported is ever garbage.
+    gc.disable()
+    probe = imports.warm_up(plan.modules, plan.first_party)
+    if probe.unfit:
+        _say(sock, {"is": "unfit", "modules": probe.unfit})
+        os._exit(0)
+    zygote = Zygote(sock)
+    _say(sock, {"is": "ready", "count": len(sys.modules), "skipped": probe.skipped})
+    channel = zygote.serve()
+    if channel is None:
+        # Functions registered with atexit belong to the workers.
+        os._exit(0)
+    # From here on this is a worker.
+    del zygote, sock, probe
+    worker.work(channel, forked=True)
+
+
+class Zygote:
+    """Forks on demand, and tells how its children end.
+
+    :param sock: the supervisor's other end.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._children: dict[int, int] = {}
+        """Descriptor of the child's end (a pidfd) → its pid."""
+        self._retiring = False
+        gc.collect()
+        # Objects that are never looked at by the collector stay in pages that parent and children share.
+        gc.freeze()
+        self._threads = imports.thread_count()
+        self._origins = imports.origins()
+
+    def serve(self) -> socket.socket | None:
+        """Forks until the supervisor has gone or wants no more; in a child, the worker's end of its channel."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        while not (self._retiring and not self._children):
+            for fd, _ in poll.poll():
+                if fd != self._sock.fileno():
+                    poll.unregister(fd)
+                    self._reap(fd)
+                    continue
+                try:
+                    data, received, _, _ = socket.recv_fds(self._sock, 1, 1)
+                except OSError:
+                    data, received = b"", []
+                if data == FORK:
+                    channel = self._fork(received[0], poll)
+                    if channel is not None:
+                        return channel
+                elif data == RETIRE:
+                    self._retiring = True
+                else:
+                    return None
+        return None
+
+    def _fork(self, channel_fd: int, poll: select.poll) -> socket.socket | None:
+        reason = self._doubt()
+        if reason:
+            os.close(channel_fd)
+            _say(self._sock, {"is": "refused", "reason": reason})
+            return None
+        with warnings.catch_warnings():
+            # CPython warns of threads; those that we know are checked for above.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid:
+            os.close(channel_fd)
+            with contextlib.suppress(OSError):
+                # Both do it, since either may come first.
+                os.setpgid(pid, pid)
+            pidfd = os.pidfd_open(pid)
+            self._children[pidfd] = pid
+            poll.register(pidfd, select.POLLIN)
+            _say(self._sock, {"is": "forked", "pid": pid})
+            return None
+        os.setpgid(0, 0)
+        self._sock.close()
+        for pidfd in self._children:
+            os.close(pidfd)
+        imports.be_apart()
+        return socket.socket(fileno=channel_fd)
+
+    def _reap(self, pidfd: int) -> None:
+        pid = self._children.pop(pidfd)
+        os.close(pidfd)
+        # Before it is reaped, so that the number of the group cannot belong to anybody else yet.
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        _say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+
+    def _doubt(self) -> str:
+        """Why a fork would not be what a fresh process is; empty when it would."""
+        threads = imports.thread_count()
+        if threads != self._threads:
+            return f"{threads} threads run in the warm process, where {self._threads} did"
+        changed = imports.changed(self._origins)
+        return f"{changed} has changed" if changed else ""
+
+
+def _say(sock: socket.socket, message: dict[str, Any]) -> None:
+    # When the supervisor has gone, so does everything here.
+    with contextlib.suppress(OSError):
+        sock.sendall(encode(message))

@@ -1,0 +1,359 @@
+"""Saves that fork a warm process: what it may hold, when it is made anew, and that a forked worker is an ordinary one.
+
+What an app takes from others is made up here: modules in a folder named ``site-packages`` on the path.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.reload import CHECKOUT, Project, Session, alive, answering, serve, until
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project that is forked, with packages of others beside it."""
+    project = Project(tmp_path / "project", mode="fork")
+    project.write("pyproject.toml", "")
+    project.write("main.py", answering("'1'"))
+    packages(project).mkdir()
+    return project
+
+
+def packages(project: Project) -> Path:
+    """Where packages of others lie."""
+    return project.root.parent / "site-packages"
+
+
+def install(project: Project, name: str, text: str) -> None:
+    """Writes a module of somebody else's."""
+    path = packages(project) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def with_packages(project: Project) -> dict[str, Any]:
+    """Options for serve() with those packages on the path."""
+    return {"environment": {"PYTHONPATH": f"{CHECKOUT}{os.pathsep}{packages(project)}"}}
+
+
+def reload(session: Session, project: Project, source: str) -> dict[str, Any]:
+    """Saves main.py and waits for it."""
+    count = len(session.named("Reloaded"))
+    project.replace("main.py", source)
+    return session.wait("Reloaded", count + 1)
+
+
+def notices(session: Session) -> list[str]:
+    """What was said, debug lines left out."""
+    return [event["text"] for event in session.named("Notice") if event["level"] != "debug"]
+
+
+# What is warm
+
+
+def test_what_others_made_is_imported_once_and_what_is_the_projects_every_time(project: Project) -> None:
+    install(project, "theirs.py", "import os\npid = os.getpid()\n")
+    project.write("ours.py", "import os\npid = os.getpid()\n")
+    source = answering("f'{theirs.pid == os.getpid()} {ours.pid == os.getpid()}'", before="import os, ours, theirs")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert session.get().body == "True True"
+        assert reload(session, project, source + "# 1")["mode"] == "fork"
+        assert session.get().body == "False True"
+
+
+def test_what_is_imported_by_a_request_is_warm_after_it(project: Project) -> None:
+    install(project, "lazily.py", "import os\npid = os.getpid()\n")
+    source = answering("__import__('lazily').pid == os.getpid()", before="import os")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert session.get().body == "True"
+        until(lambda: len([e for e in session.named("Notice") if e["text"].startswith("Saves fork")]) == 2)
+        reload(session, project, source + "# 1")
+        assert session.get().body == "False"
+
+
+def test_second_start_forks_from_the_beginning(project: Project) -> None:
+    install(project, "theirs.py", "import os\npid = os.getpid()\n")
+    project.write("main.py", answering("theirs.pid == os.getpid()", before="import os, theirs"))
+    for body in ("True", "False"):
+        with serve(project, **with_packages(project)) as session:
+            assert session.get().body == body
+    assert (project.root / ".devserver" / ".gitignore").read_text() == "*\n"
+
+
+def test_damaged_warm_set_is_learned_again(project: Project) -> None:
+    for damage in ("{", "[]", '{"version": 1}', '{"version": 1, "packages": 1, "modules": 3}'):
+        project.write(".devserver/warm.json", damage)
+        with serve(project) as session:
+            assert reload(session, project, answering("'2'", before=f"# {damage}"))["mode"] == "fork"
+
+
+def test_warm_set_holds_no_values_of_variables(project: Project) -> None:
+    install(project, "theirs.py", "import os\nseen = os.environ.get('TOKEN_FOR_TEST')\n")
+    project.write(
+        "main.py", answering("theirs.seen", before="import os\nos.environ['TOKEN_FOR_TEST'] = 'hush'\nimport theirs")
+    )
+    for _ in range(2):
+        with serve(project, **with_packages(project)) as session:
+            kept = (project.root / ".devserver" / "warm.json").read_text()
+            assert "TOKEN_FOR_TEST" in kept
+            assert "hush" not in kept
+            # What the project's own code sets before an import is there when that is imported ahead of it.
+            reload(session, project, (project.root / "main.py").read_text() + "# 1")
+            assert session.get().body == "hush"
+
+
+# What must not be warm
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()", "a thread"),
+        ("import socket\nkept = socket.socket()", "socket:"),
+        ("kept = open(__file__)", "odd.py"),
+    ],
+)
+def test_module_that_does_what_a_fork_does_not_survive_is_left_out(project: Project, text: str, reason: str) -> None:
+    install(project, "odd.py", f"import os\npid = os.getpid()\n{text}\n")
+    install(project, "fine.py", "import os\npid = os.getpid()\n")
+    install(project, "user_of_odd.py", "import odd\n")
+    source = answering(
+        "f'{odd.pid == os.getpid()} {fine.pid == os.getpid()}'", before="import os, fine, user_of_odd, odd"
+    )
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert reload(session, project, source + "# 1")["mode"] == "fork"
+        assert session.get().body == "True False"
+        said = [text for text in notices(session) if "odd" in text]
+        assert len(said) == 1
+        assert said[0].startswith("odd ")
+        assert reason in said[0]
+    with serve(project, **with_packages(project)) as session:
+        # It is known by now, and not said again.
+        assert session.get().body == "True False"
+        assert notices(session) == []
+
+
+def test_package_that_brings_the_project_along_is_left_out(project: Project) -> None:
+    project.write("plugin.py", "import os\npid = os.getpid()\n")
+    install(project, "host.py", "import plugin\nplugin\n")
+    source = answering("plugin.pid == os.getpid()", before="import os, host, plugin")
+    project.write("main.py", source)
+    options = with_packages(project)
+    options["environment"]["PYTHONPATH"] += f"{os.pathsep}{project.root}"
+    with serve(project, **options) as session:
+        assert reload(session, project, source + "# 1")["mode"] == "fork"
+        assert session.get().body == "True"
+        project.write("plugin.py", "pid = 0\n")
+        session.wait("Reloaded", 2)
+        assert session.get().body == "False"
+
+
+def test_module_of_the_project_that_hides_one_of_others_is_found(project: Project) -> None:
+    install(project, "name.py", "whose = 'theirs'\n")
+    source = answering("name.whose", before="import name")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert session.get().body == "theirs"
+        project.write("name.py", "whose = 'ours'\n")
+        reload(session, project, source + "# 1")
+        assert session.get().body == "ours"
+
+
+def test_error_that_only_a_forked_process_has_ends_forking(project: Project) -> None:
+    install(project, "picky.py", "import os\npid = os.getpid()\n")
+    source = answering("'{}'", before="import os, picky\nif picky.pid != os.getpid(): raise RuntimeError('forked')")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert reload(session, project, source + "# 1")["mode"] == "cold"
+        assert any("RuntimeError" in text for text in notices(session))
+        assert session.named("AppFailed") == []
+        assert reload(session, project, source + "# 2")["mode"] == "cold"
+
+
+def test_error_that_every_process_has_is_shown_and_forking_goes_on(project: Project) -> None:
+    with serve(project) as session:
+        project.replace("main.py", "import nothing_of_that_name")
+        session.wait("AppFailed")
+        assert session.get().status == 500
+        assert reload(session, project, answering("'2'"))["mode"] == "fork"
+        assert len(session.named("AppFailed")) == 1
+
+
+# When it is made anew
+
+
+def test_module_of_others_that_is_edited_is_imported_again(project: Project) -> None:
+    install(project, "theirs.py", "value = 1\n")
+    source = answering("theirs.value", before="import theirs")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        install(project, "theirs.py", "value = 20\n")
+        reload(session, project, source + "# 1")
+        assert session.get().body == "20"
+
+
+def test_package_that_is_installed_is_seen(project: Project) -> None:
+    install(project, "asks.py", "try:\n    import extra\nexcept ImportError:\n    extra = None\n")
+    source = answering("asks.extra is not None", before="import asks")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        assert session.get().body == "False"
+        install(project, "extra/__init__.py", "")
+        reload(session, project, source + "# 1")
+        assert session.get().body == "True"
+
+
+def test_variable_of_an_env_file_is_seen_by_what_others_made(project: Project) -> None:
+    install(project, "theirs.py", "import os\nseen = os.environ.get('FROM_FILE')\n")
+    project.write("main.py", answering("theirs.seen", before="import theirs"))
+    project.write("settings.env", "FROM_FILE=1\n")
+    with serve(project, env_file="settings.env", **with_packages(project)) as session:
+        for number, value in enumerate(("2", "3"), start=1):
+            project.write("settings.env", f"FROM_FILE={value}\n")
+            session.wait("Reloaded", number)
+            assert session.get().body == value
+
+
+def test_warm_process_that_is_killed_is_made_again(project: Project) -> None:
+    with serve(project) as session:
+        victim = zygote_of(session)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: not alive(victim))
+        reload(session, project, answering("'2'"))
+        assert session.get().body == "2"
+        until(lambda: len([e for e in session.named("Notice") if e["text"].startswith("Saves fork")]) >= 2)
+        assert reload(session, project, answering("'3'"))["mode"] == "fork"
+        assert session.get().body == "3"
+
+
+def zygote_of(session: Session) -> int:
+    """The pid of the warm process."""
+    listing = subprocess.run(
+        ["ps", "--ppid", str(session.process.pid), "-o", "pid=,args=", "-ww"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (line,) = [line for line in listing.splitlines() if "supervisor.zygote" in line]
+    return int(line.split()[0])
+
+
+# A forked worker is an ordinary process
+
+
+def test_forked_worker_can_use_multiprocessing(project: Project) -> None:
+    project.write("jobs.py", "def double(number):\n    return number * 2\n")
+    source = answering(
+        "run()",
+        before="""
+import concurrent.futures, multiprocessing
+import jobs
+def run():
+    found = []
+    for method in ("spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+            found.append(pool.submit(jobs.double, 21).result())
+    return found
+""",
+    )
+    project.write("main.py", source)
+    with serve(project) as session:
+        reload(session, project, source + "# 1")
+        assert session.get().body == "[42, 42]"
+
+
+def test_forked_worker_looks_like_a_fresh_one(project: Project) -> None:
+    source = answering(
+        "look()",
+        before="""
+import json, os, random, signal, sys, threading
+def look():
+    return json.dumps({
+        "argv": sys.argv, "path": sys.path, "main": sys.modules["__main__"].__name__,
+        "signals": [str(signal.getsignal(number)) for number in (signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)],
+        "mask": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+        "leads": os.getpgrp() == os.getpid(), "main_thread": threading.main_thread().name,
+        "environment": dict(os.environ), "stdin": os.readlink("/proc/self/fd/0"), "folder": os.getcwd(),
+        "gc": __import__("gc").isenabled(),
+    })
+""",
+    )
+    project.write("main.py", source)
+    with serve(project, environment={"FOR_ALL": "1"}) as session:
+        cold = json.loads(session.get().body)
+        reload(session, project, source + "# 1")
+        assert json.loads(session.get().body) == cold
+
+
+def test_forked_workers_do_not_share_random_numbers(project: Project) -> None:
+    install(project, "rolls.py", "import random\nrandom.random()\n")
+    source = answering("random.random()", before="import random, rolls")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        seen = {session.get().body}
+        for number in (1, 2):
+            reload(session, project, source + f"# {number}")
+            seen.add(session.get().body)
+        assert len(seen) == 3
+
+
+def test_forked_worker_runs_its_exit_functions(project: Project) -> None:
+    source = answering(
+        "'{0}'", before="import atexit, pathlib\natexit.register(lambda: pathlib.Path('ended').write_text('{0}'))"
+    )
+    with serve(project) as session:
+        reload(session, project, source.replace("{0}", "2"))
+        reload(session, project, answering("'3'"))
+        until(lambda: (project.root / "ended").exists())
+        assert (project.root / "ended").read_text() == "2"
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed(project: Project) -> None:
+    with serve(project) as session:
+        reload(session, project, answering("'2'"))
+        zygote, worker = zygote_of(session), session.worker
+        session.signal(signal.SIGKILL)
+        until(lambda: not alive(zygote) and not alive(worker))
+
+
+def test_descriptors_and_processes_do_not_grow(project: Project) -> None:
+    with serve(project) as session:
+        sizes = []
+        for number in range(12):
+            reload(session, project, answering(f"'{number}'"))
+            if number in (1, 11):
+                until(lambda: len(children(session.process.pid)) == 1)
+                zygote = zygote_of(session)
+                until(functools.partial(has_one_child, zygote))
+                sizes.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in (session.process.pid, zygote)])
+        assert sizes[0] == sizes[1]
+
+
+def has_one_child(pid: int) -> bool:
+    """Whether only one process of ``pid``'s making is left."""
+    return len(children(pid)) == 1
+
+
+def children(pid: int) -> list[str]:
+    """The processes that ``pid`` has made and not buried."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_mode_that_is_impossible_is_replaced_and_said(project: Project) -> None:
+    with serve(project, ready=False, environment={"COVERAGE_PROCESS_START": "x"}) as session:
+        ready = session.wait("ServerReady")
+        assert ready["mode"] == "cold"
+        assert notices(session) == ["Every save starts a fresh process: coverage is measured."]
