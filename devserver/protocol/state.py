@@ -49,6 +49,10 @@ class Connection(Protocol):
     def idle(self) -> bool:
         """Whether no request is running and no byte of a next one has arrived."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a request has been read that is not answered yet."""
+
     def shutdown(self) -> None:
         """Takes no further request after those whose bytes have arrived; closes at once when idle."""
 
@@ -60,6 +64,12 @@ class Connection(Protocol):
 
     def proceed(self) -> Exchange | None:
         """The exchange that may start now; called by :meth:`ServerState.flush` only."""
+
+    def release(self) -> bytes | None:
+        """Gives the socket up between two requests: the bytes that belong to the next one, or None when it cannot.
+
+        Whoever calls it takes the descriptor and then aborts the connection.
+        """
 
 
 class Exchange(Protocol):
@@ -123,6 +133,9 @@ class ServerState:
         self.total_requests = 0
         self.requests_max = _requests_max(config)
         self.stopping = False
+        self.give: Callable[[Connection], bool] | None = None
+        """Set when another process is to serve what has not begun: takes a connection, and says whether it did. No
+        request starts from then on but those that were admitted late."""
         self.on_limit: Callable[[], None] = _ignore
         """Called once, when ``limit_max_requests`` is reached."""
         self.on_fatal: Callable[[BaseException], None] = _ignore_exception
@@ -202,6 +215,8 @@ class ServerState:
     def flush(self) -> None:
         """Starts the exchange of every listed connection. Those listed meanwhile wait for the next turn."""
         listed, self._listed = self._listed, []
+        if self.give is not None:
+            listed = self._give_away(self.give, listed)
         self.turn_time = self.loop.time()
         loop, context = self.loop, self._context
         for start in range(0, len(listed), BATCH):
@@ -228,6 +243,16 @@ class ServerState:
             for transport, data in writes:
                 transport.write(data)
         self.turn_time = 0.0
+
+    def _give_away(self, give: Callable[[Connection], bool], listed: list[Connection]) -> list[Connection]:
+        """Gives away what it can; returns the connections whose next request has been read already."""
+        kept = []
+        for connection in listed:
+            if not give(connection) and connection.begun:
+                kept.append(connection)
+            else:
+                connection.listed = False
+        return kept
 
     def hold_head(self, exchange: Exchange) -> None:
         """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""

@@ -141,8 +141,16 @@ class _Head:
         """Whether nothing has arrived."""
         return not self._data
 
+    @property
+    def begun(self) -> bool:
+        """There is no request yet."""
+        return False
+
     def proceed(self) -> None:
         """It has no exchange that could start."""
+
+    def release(self) -> None:
+        """Without its header it is nobody's."""
 
     def expire(self, now: float) -> None:  # noqa: ARG002 - a connection's signature
         """The header took too long."""

@@ -5,8 +5,9 @@ never blocks. The worker's end must work while the worker imports, blocks its lo
 of its own reads and writes; :meth:`WorkerChannel.send` only appends to a bounded buffer, because a supervisor whose
 terminal is stuck must not stop the app.
 
-A message is a JSON object with a ``do`` member (supervisor to worker: ``go``, ``stop``, ``kill``), an ``is`` member
-(worker to supervisor: what it has reached) or an ``event`` member (see ``devserver.events.to_json``).
+A message is a JSON object with a ``do`` member (supervisor to worker: ``go``, ``stop``, ``take``), an ``is`` member
+(worker to supervisor: what it has reached) or an ``event`` member (see ``devserver.events.to_json``). A descriptor may
+travel with a message (SCM_RIGHTS): its ``fd`` member is true on the way, and the receiver's own number at the end.
 The end of the pipe is the last message in both directions: the other process has gone.
 """
 
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Message: TypeAlias = dict[str, Any]
 
@@ -27,6 +29,8 @@ READ_BYTES = 65536
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """A folded traceback takes some ten kilobytes; a line beyond this is not one of ours."""
 TICK_S = 1.0
+FDS_A_READ_MAX = 253
+"""More than the kernel passes with one message (SCM_MAX_FD)."""
 PENDING_MESSAGES_MAX = 10_000
 """What a worker keeps for a supervisor that does not read; later messages are dropped."""
 
@@ -61,6 +65,83 @@ class LineBuffer:
         return messages
 
 
+class Outbox:
+    """What is to be sent, descriptors included.
+
+    A descriptor leaves with the first byte of its message, and is closed here as soon as it has.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[bytes, int | None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: Message, fd: int | None = None) -> None:
+        """Adds a message; ``fd`` is ours to close from now on."""
+        self._waiting.append((encode(message if fd is None else {**message, "fd": True}), fd))
+
+    def send(self, sock: socket.socket) -> bool:
+        """Sends as much as the socket takes; whether nothing is left.
+
+        :raises OSError: the other end has gone.
+        """
+        while self._waiting:
+            data, fd = self._waiting[0]
+            try:
+                sent = sock.send(data) if fd is None else socket.send_fds(sock, [data], [fd])
+            except (BlockingIOError, InterruptedError):
+                return False
+            if fd is not None:
+                os.close(fd)
+            if sent < len(data):
+                self._waiting[0] = (data[sent:], None)
+            else:
+                self._waiting.popleft()
+        return True
+
+    def clear(self) -> None:
+        """Throws away what is left."""
+        for _, fd in self._waiting:
+            if fd is not None:
+                os.close(fd)
+        self._waiting.clear()
+
+
+class Inbox:
+    """What arrives: bytes and descriptors become messages."""
+
+    __slots__ = ("_fds", "_lines")
+
+    def __init__(self) -> None:
+        self._lines = LineBuffer()
+        self._fds: deque[int] = deque()
+
+    def receive(self, sock: socket.socket) -> list[Message] | None:
+        """The messages that are complete with what one read brings; None at the end.
+
+        :raises OSError: nothing has arrived (BlockingIOError), or the other end has gone.
+        :raises ValueError: what has arrived is no message.
+        """
+        data, fds, _, _ = socket.recv_fds(sock, READ_BYTES, FDS_A_READ_MAX)
+        self._fds.extend(fds)
+        if not data:
+            return None
+        messages = self._lines.feed(data)
+        for message in messages:
+            if message.get("fd") is True:
+                # None when this process has no room for it: the kernel has closed it then.
+                message["fd"] = self._fds.popleft() if self._fds else None
+        return messages
+
+    def close(self) -> None:
+        """Closes descriptors whose messages have not come."""
+        while self._fds:
+            os.close(self._fds.popleft())
+
+
 def encode(message: Message) -> bytes:
     """``message`` as one line."""
     return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
@@ -79,36 +160,36 @@ class SupervisorChannel:
     tried again with the next call; :meth:`flush` is called once more every turn of the supervisor's loop.
     """
 
-    __slots__ = ("_lines", "_unsent", "closed", "socket")
+    __slots__ = ("_inbox", "_outbox", "closed", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.closed = False
-        self._lines = LineBuffer()
-        self._unsent = bytearray()
+        self._inbox = Inbox()
+        self._outbox = Outbox()
 
     def fileno(self) -> int:
         """For selectors."""
         return self.socket.fileno()
 
-    def send(self, message: Message) -> None:
-        """Sends ``message`` as soon as the pipe takes it; does nothing when the worker has gone."""
-        self._unsent += encode(message)
+    def send(self, message: Message, fd: int | None = None) -> None:
+        """Sends ``message`` as soon as the pipe takes it; does nothing when the worker has gone.
+
+        :param fd: goes along, and is closed here.
+        """
+        self._outbox.put(message, fd)
         self.flush()
 
     def flush(self) -> bool:
         """Sends what is waiting; whether nothing waits any more."""
-        while self._unsent and not self.closed:
-            try:
-                sent = self.socket.send(self._unsent)
-            except (BlockingIOError, InterruptedError):
-                return False
-            except OSError:
-                # The worker has gone; its last words may still be there to read, so the socket stays open.
-                self._unsent.clear()
-                return True
-            del self._unsent[:sent]
+        try:
+            if not self.closed:
+                return self._outbox.send(self.socket)
+        except OSError:
+            # The worker has gone; its last words may still be there to read, so the socket stays open.
+            pass
+        self._outbox.clear()
         return True
 
     def receive(self) -> list[Message] | None:
@@ -116,24 +197,26 @@ class SupervisorChannel:
         messages: list[Message] = []
         while not self.closed:
             try:
-                data = self.socket.recv(READ_BYTES)
+                received = self._inbox.receive(self.socket)
             except (BlockingIOError, InterruptedError):
                 return messages
             except OSError:
-                data = b""
-            if not data:
-                return messages or None
-            try:
-                messages += self._lines.feed(data)
+                received = None
             except ValueError:
                 # Something else wrote into the worker's descriptor: nothing it says can be trusted any more.
                 self.close()
+                break
+            if received is None:
+                break
+            messages += received
         return messages or None
 
     def close(self) -> None:
         """Closes this end, which tells the worker to stop."""
         if not self.closed:
             self.closed = True
+            self._outbox.clear()
+            self._inbox.close()
             self.socket.close()
 
 
@@ -143,7 +226,7 @@ class WorkerChannel:
     :param sock: the socket whose descriptor was passed.
     :param on_message: called on the thread with every message.
     :param on_close: called on the thread, once, when the supervisor has gone.
-    :param received: bytes that were read with the first message but came after it.
+    :param first: what :func:`receive_first` has read besides the first message.
     :param on_tick: called on the thread about once a second.
     """
 
@@ -153,7 +236,7 @@ class WorkerChannel:
         on_message: Callable[[Message], None],
         on_close: Callable[[], None],
         *,
-        received: bytes = b"",
+        first: First | None = None,
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._sock = sock
@@ -161,10 +244,10 @@ class WorkerChannel:
         self._on_message = on_message
         self._on_close = on_close
         self._on_tick = on_tick
-        self._received = received
-        self._lines = LineBuffer()
-        self._pending: deque[Message] = deque()
-        self._unsent = b""
+        self._first = first if first is not None else First({}, [], Inbox())
+        self._inbox = self._first.inbox
+        self._outbox = Outbox()
+        self._pending: deque[tuple[Message, int | None]] = deque()
         self._closing = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -175,11 +258,16 @@ class WorkerChannel:
         """Starts the thread."""
         self._thread.start()
 
-    def send(self, message: Message) -> None:
-        """Hands ``message`` to the thread; never blocks, from any thread. Dropped when the buffer is full."""
+    def send(self, message: Message, fd: int | None = None) -> None:
+        """Hands ``message`` to the thread; never blocks, from any thread. Dropped when the buffer is full.
+
+        :param fd: goes along, and is closed here.
+        """
         if len(self._pending) < PENDING_MESSAGES_MAX:
-            self._pending.append(message)
+            self._pending.append((message, fd))
             self._wake()
+        elif fd is not None:
+            os.close(fd)
 
     def close(self, timeout_s: float) -> None:
         """Sends what is waiting, for at most ``timeout_s`` seconds, and ends the thread."""
@@ -197,13 +285,15 @@ class WorkerChannel:
         selector = selectors.DefaultSelector()
         selector.register(self._sock, selectors.EVENT_READ)
         selector.register(self._wake_reader, selectors.EVENT_READ)
-        open_ = self._feed(self._received)
+        for message in self._first.rest:
+            self._on_message(message)
+        open_ = True
         while open_:
-            if self._unsent or self._pending:
+            if self._outbox or self._pending:
                 open_ = self._write()
-            if self._closing and not self._unsent and not self._pending:
+            if self._closing and not self._outbox and not self._pending:
                 break
-            interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+            interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
             selector.modify(self._sock, interest)
             ready_keys = selector.select(TICK_S)
             if not ready_keys:
@@ -221,51 +311,49 @@ class WorkerChannel:
             sock.close()
 
     def _write(self) -> bool:
-        while self._unsent or self._pending:
-            if not self._unsent:
-                self._unsent = encode(self._pending.popleft())
+        while self._outbox or self._pending:
+            if not self._outbox:
+                self._outbox.put(*self._pending.popleft())
             try:
-                sent = self._sock.send(self._unsent)
-            except (BlockingIOError, InterruptedError):
-                return True
+                if not self._outbox.send(self._sock):
+                    return True
             except OSError:
+                self._outbox.clear()
                 return False
-            self._unsent = self._unsent[sent:]
         return True
 
     def _read(self) -> bool:
         try:
-            data = self._sock.recv(READ_BYTES)
+            messages = self._inbox.receive(self._sock)
         except (BlockingIOError, InterruptedError):
             return True
-        except OSError:
+        except (OSError, ValueError):
+            # Whatever writes what is no message is not our supervisor: as good as gone.
             return False
-        return bool(data) and self._feed(data)
-
-    def _feed(self, data: bytes) -> bool:
-        try:
-            messages = self._lines.feed(data)
-        except ValueError:
-            # Whatever writes here is not our supervisor: as good as gone.
-            return False
-        for message in messages:
+        for message in messages or ():
             self._on_message(message)
-        return True
+        return messages is not None
 
 
-def receive_first(sock: socket.socket) -> tuple[Message, bytes]:
-    """Reads the first message on a blocking socket, before there is a thread, and what came after it.
+class First(NamedTuple):
+    """What a worker reads before its channel has a thread."""
+
+    message: Message
+    rest: list[Message]
+    """What had come after it by then."""
+    inbox: Inbox
+    """Reads on."""
+
+
+def receive_first(sock: socket.socket) -> First:
+    """Reads the first message on a blocking socket.
 
     :raises EOFError: the supervisor went before it had sent one.
     """
-    received = bytearray()
-    while b"\n" not in received:
-        data = sock.recv(READ_BYTES)
-        if not data:
+    inbox = Inbox()
+    while True:
+        messages = inbox.receive(sock)
+        if messages is None:
             raise EOFError("the supervisor has gone")
-        received += data
-    line, _, rest = bytes(received).partition(b"\n")
-    message = json.loads(line)
-    if not isinstance(message, dict):
-        raise ValueError(f"not a message: {message!r:.80}")
-    return message, rest
+        if messages:
+            return First(messages[0], messages[1:], inbox)

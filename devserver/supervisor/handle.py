@@ -133,6 +133,7 @@ class Handle:
     :ivar loaded: it has imported the app, or said that it cannot.
     :ivar going: it was told to serve.
     :ivar serving: it has said that it serves the app.
+    :ivar takes: it serves something, be it the error: connections may be passed on to it.
     :ivar finished: it has stopped by itself, as its settings say.
     :ivar stopping: it was told to stop.
     :ivar stopped: it serves nothing any more and the app's shutdown is over; only the process has to end.
@@ -146,6 +147,7 @@ class Handle:
     loaded: bool = False
     going: bool = False
     serving: bool = False
+    takes: bool = False
     finished: bool = False
     stopping: bool = False
     stopped: bool = False
@@ -169,12 +171,15 @@ class Handle:
             self.going = True
             self.channel.send({"do": "go"})
 
-    def stop(self, grace_s: float) -> None:
-        """Asks it to start no further request and to end; :attr:`deadline` is ``grace_s`` from now."""
+    def stop(self, grace_s: float, *, give: bool) -> None:
+        """Asks it to start no further request and to end; :attr:`deadline` is ``grace_s`` from now.
+
+        :param give: it gives its connections to us instead of closing them.
+        """
         if not self.stopping:
             self.stopping = True
             self.deadline = time.monotonic() + grace_s
-            self.channel.send({"do": "stop"})
+            self.channel.send({"do": "stop", "give": give})
 
     def kill(self) -> None:
         """Ends it and everything in its process group, now."""

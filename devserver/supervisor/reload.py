@@ -76,6 +76,8 @@ SETTLE_S = 0.5
 """Events this soon after a failure still belong to the save that caused it."""
 RECENT_S = 1.0
 """Editors touch a file more than once when they save; "no change" is not worth saying then."""
+CONNECTIONS_MAX = 10_000
+"""Connections that may wait for new code; further ones are closed."""
 POLL_S = 0.1
 """How often workers are looked at when no signal tells of their end."""
 
@@ -156,6 +158,8 @@ class ReloadSupervisor:
         """With ``on_error="last-good"``: what serves while its successor is imported."""
         self._older: list[Handle] = []
         self._spawn_due = False
+        self._connections: deque[tuple[Message, int]] = deque()
+        """Connections between two workers."""
         self._sequential = False
         self._doubted = ""
         """The error of a forked worker, while a fresh process tries the same."""
@@ -245,6 +249,8 @@ class ReloadSupervisor:
                 self._spawn(None)
         elif self._newest is not None and all(handle.stopped for handle in self._older):
             self._newest.go()
+            if self._newest.takes:
+                self._pass_on(self._newest)
 
     # Changes
 
@@ -420,7 +426,7 @@ class ReloadSupervisor:
         if handle.going and (handle.loaded or handle.is_page):
             # A startup that hangs has no request to finish, and holds neither a reload nor Ctrl+C up for long.
             grace_s = self._grace_s() if handle.serving else min(self._grace_s(), GRACE_S)
-            handle.stop(grace_s + ANSWER_S)
+            handle.stop(grace_s + ANSWER_S, give=not self._stopping)
             self._older.append(handle)
         else:
             self._newest = handle
@@ -516,6 +522,10 @@ class ReloadSupervisor:
                         self._doubted = ""
                     self._retire_kept()
                     self._settle_files()
+            case "connection":
+                self._keep_connection(message)
+            case "serving" if handle is self._newest:
+                handle.takes = True
             case "imported":
                 self._spawner.learned(handle.process, message["modules"], message["variables"])
             case "wrote" if handle is self._newest:
@@ -524,6 +534,21 @@ class ReloadSupervisor:
                 handle.finished = True
             case _:
                 pass
+
+    def _keep_connection(self, message: Message) -> None:
+        """A worker that is replaced has given up a connection; it waits here for the next one."""
+        fd = message.pop("fd")
+        if fd is None:
+            return
+        if self._stopping or len(self._connections) >= CONNECTIONS_MAX:
+            os.close(fd)
+        else:
+            self._connections.append((message, fd))
+
+    def _pass_on(self, handle: Handle) -> None:
+        while self._connections:
+            message, fd = self._connections.popleft()
+            handle.channel.send({"do": "take", "received": message["received"], "proxied": message["proxied"]}, fd)
 
     def _on_event(self, handle: Handle, event: Event) -> None:
         current = handle is self._newest
@@ -722,6 +747,8 @@ class ReloadSupervisor:
             handle.kill()
             handle.process.poll()
             handle.close()
+        for _, fd in self._connections:
+            os.close(fd)
         self._spawner.close()
         self._selector.close()
         self._wake_reader.close()

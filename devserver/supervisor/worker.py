@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from devserver.events import (
     ServerStopping,
     to_json,
 )
-from devserver.supervisor.channel import Message, WorkerChannel, receive_first
+from devserver.supervisor.channel import First, Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.handle import Job
 from devserver.supervisor.observers import Observers
@@ -47,14 +48,11 @@ if TYPE_CHECKING:
     from devserver.app.types import ASGIApp, Scope
     from devserver.config import Config
     from devserver.events import Failure
-    from devserver.server.server import Server
+    from devserver.supervisor.succession import SuccessiveServer
 
 FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised)
 GRACE_S = 2.0
 """What running requests get when the settings name no limit: an open stream must not hold a reload up."""
-ARRIVE_S = 0.2
-"""How long a connection that is open may take to bring a request, once no further one is accepted."""
-ARRIVE_STEP_S = 0.005
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
 
@@ -72,16 +70,16 @@ def work(sock: socket.socket, *, forked: bool) -> None:
     """
     sock.set_inheritable(False)
     try:
-        first, received = receive_first(sock)
+        first = receive_first(sock)
     except (OSError, EOFError):
         sys.exit(EXIT_OK)
     # Imports make hardly any garbage; it is looked for from the moment the app is there.
     gc.disable()
-    job = Job.from_message(first)
+    job = Job.from_message(first.message)
     reset_signals()
     _set_environment(job.environment)
     sys.argv[:] = job.argv
-    worker = Worker(job, sock, received, inherited=frozenset(sys.modules) if forked else frozenset())
+    worker = Worker(job, sock, first, inherited=frozenset(sys.modules) if forked else frozenset())
     # Registered before the app can register anything, so called after all of that.
     atexit.register(worker.end_if_orphaned)
     sys.exit(worker.run())
@@ -92,12 +90,12 @@ class Worker:
 
     :param job: what to do.
     :param sock: this end of the channel.
-    :param received: what came on it after the job.
+    :param first: what has been read from it.
     :param inherited: the modules that another process has imported for this one.
     """
 
     def __init__(
-        self, job: Job, sock: socket.socket, received: bytes = b"", *, inherited: frozenset[str] = frozenset()
+        self, job: Job, sock: socket.socket, first: First | None = None, *, inherited: frozenset[str] = frozenset()
     ) -> None:
         self._job = job
         self._config = _for_reload(job)
@@ -105,11 +103,14 @@ class Worker:
         self._stop = threading.Event()
         self._importing = True
         self._orphaned = False
-        self._server: Server | None = None
+        self._server: SuccessiveServer | None = None
+        self._taken: deque[Message] = deque()
+        """Connections of the worker before this one, until they are served."""
+        self._gives = False
         self._loader: SourceLoader | None = None
         self._reported = 0
         self._modules_reported = 0
-        self._channel = WorkerChannel(sock, self._on_message, self._on_close, received=received, on_tick=self._on_tick)
+        self._channel = WorkerChannel(sock, self._on_message, self._on_close, first=first, on_tick=self._on_tick)
         self._recorder = FileRecorder(job.first_party, self._on_write)
         self._variables = VariableRecorder(job.first_party)
         self._inherited = inherited
@@ -128,6 +129,10 @@ class Worker:
             if failed is not None:
                 self._serve_page(failed)
         finally:
+            if self._taken:
+                from devserver.supervisor.succession import give_back
+
+                give_back(self._taken, self._channel.send, keep=self._gives)
             if self._observers is not None:
                 self._observers.close()
             if not self._orphaned:
@@ -164,7 +169,7 @@ class Worker:
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
         self._go.wait()
-        self._server = _make_server(
+        self._server = self._make_server(
             self._config,
             target=self._job.target,
             app=app,
@@ -192,9 +197,21 @@ class Worker:
         config = dataclasses.replace(self._config, lifespan="off", limit_max_requests=None, access_log=False)
         emitter = Emitter()
         emitter.listen(self._forward, (ServerStopped,))
-        self._server = _make_server(config, app=page, emitter=emitter)
+        self._server = self._make_server(config, app=page, emitter=emitter)
         if not self._stop.is_set():
             self._server.run(self._sockets())
+
+    def _make_server(self, config: Config, **rest: Any) -> SuccessiveServer:
+        # Imported here: the app's import comes first, and what it needs of asyncio it imports itself.
+        from devserver.supervisor.succession import SuccessiveServer
+
+        return SuccessiveServer(
+            config,
+            give=self._channel.send,
+            taken=self._taken,
+            on_serving=lambda: self._channel.send({"is": "serving"}),
+            **rest,
+        )
 
     def _failure_response(self, failure: Failure, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         # Imported here: most apps never raise, and should not wait for what they do not need.
@@ -252,7 +269,13 @@ class Worker:
             case "go":
                 self._go.set()
             case "stop":
+                self._gives = message.get("give", False)
                 self._ask_to_stop()
+            case "take":
+                self._taken.append(message)
+                server = self._server
+                if server is not None and server.started and server.server_state is not None:
+                    server.server_state.loop.call_soon_threadsafe(server.adopt)
             case _:
                 pass
 
@@ -261,6 +284,7 @@ class Worker:
         self._stop.set()
         self._go.set()
         if self._server is not None:
+            self._server.gives = self._gives
             self._server.should_exit = True
         elif self._importing:
             # Nothing is in flight yet, and an import cannot be asked to end.
@@ -274,38 +298,6 @@ class Worker:
         self._ask_to_stop()
         time.sleep((self._config.timeout_graceful_shutdown or 0) + (self._config.timeout_shutdown or GRACE_S) + CLOSE_S)
         end_group()
-
-
-def _make_server(config: Config, **rest: Any) -> Server:
-    # Imported here: the app's import comes first, and what it needs of asyncio it imports itself.
-    import asyncio
-
-    from devserver.server.server import Server
-
-    class YieldingServer(Server):
-        """Leaves the connections that are not accepted yet to the worker that comes after it."""
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            """Closes the listeners first: what waits in the kernel's queue must be answered by the new code."""
-            for server in self.servers:
-                server.close()
-            await self._let_requests_arrive()
-            await super().shutdown(sockets)
-
-        async def _let_requests_arrive(self) -> None:
-            # A client whose connection was accepted is about to send its request. Closing under it would fail
-            # that request; the time passes while the new code is imported.
-            state = self.server_state
-            if state is None:
-                raise AssertionError("shutdown() is called after startup()")
-            state.stopping = True
-            deadline = state.loop.time() + ARRIVE_S
-            while state.loop.time() < deadline and not self.force_exit:
-                await asyncio.sleep(ARRIVE_STEP_S)
-                if not any(connection.idle for connection in state.connections):
-                    break
-
-    return YieldingServer(config, **rest)
 
 
 def _no_terminal(*_: Any, **__: Any) -> None:

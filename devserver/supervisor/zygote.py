@@ -33,10 +33,10 @@ def main(channel_fd: int) -> None:
     # Ctrl+C is for the supervisor, which tells us; a worker gets Python's own handling back.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        first, _ = receive_first(sock)
+        first = receive_first(sock)
     except (OSError, EOFError):
         os._exit(0)
-    plan = Plan.from_message(first)
+    plan = Plan.from_message(first.message)
     # Nothing that is imported is ever garbage.
     gc.disable()
     probe = imports.warm_up(plan.modules, plan.first_party)

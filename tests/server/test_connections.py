@@ -31,8 +31,15 @@ class FakeConnection:
     def idle(self) -> bool:
         return True
 
+    @property
+    def begun(self) -> bool:
+        return False
+
     def proceed(self) -> None:
         raise AssertionError("only the state starts exchanges")
+
+    def release(self) -> None:
+        raise AssertionError("nobody takes it")
 
     def expire(self, now: float) -> None:
         self.expired.append(now)

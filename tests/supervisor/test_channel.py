@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,13 +100,14 @@ def test_first_message_is_cut_off_what_comes_after_it(ours: tuple[SupervisorChan
     end, theirs = ours
     end.send({"job": "x"})
     end.send({"do": "go"})
-    first, rest = receive_first(theirs)
-    assert first == {"job": "x"}
+    first = receive_first(theirs)
+    assert first.message == {"job": "x"}
     # Whatever of the second has been read with it is not lost.
     end.close()
-    while data := theirs.recv(100):
-        rest += data
-    assert rest == encode({"do": "go"})
+    found = [*first.rest]
+    while (more := first.inbox.receive(theirs)) is not None:
+        found += more
+    assert found == [{"do": "go"}]
 
 
 def test_supervisor_that_goes_before_the_first_message_is_an_end(ours: tuple[SupervisorChannel, socket.socket]) -> None:
@@ -126,13 +130,68 @@ def test_worker_hears_what_came_with_the_first_message_and_after_it(
     ours: tuple[SupervisorChannel, socket.socket],
 ) -> None:
     end, theirs = ours
-    talk = Talk(theirs, received=encode({"do": "go"})[:5])
-    end.socket.sendall(encode({"do": "go"})[5:])
+    end.send({"job": "x"})
+    end.send({"do": "go"})
+    end.socket.sendall(encode({"do": "stay"})[:5])
+    first = receive_first(theirs)
+    talk = Talk(theirs, first=first)
+    end.socket.sendall(encode({"do": "stay"})[5:])
     end.send({"do": "stop"})
     talk.channel.start()
-    until(lambda: talk.heard == [{"do": "go"}, {"do": "stop"}])
+    until(lambda: talk.heard == [{"do": "go"}, {"do": "stay"}, {"do": "stop"}])
     talk.channel.close(30)
     assert not talk.closed.is_set()
+
+
+def test_descriptors_travel_with_their_messages_both_ways(
+    ours: tuple[SupervisorChannel, socket.socket], tmp_path: Path
+) -> None:
+    end, theirs = ours
+    names = [str(tmp_path / name) for name in "abcde"]
+
+    def fd(name: str) -> int:
+        return os.open(name, os.O_RDWR | os.O_CREAT)
+
+    end.send({"job": "x"})
+    end.send({"do": "take", "name": names[0]}, fd(names[0]))
+    first = receive_first(theirs)
+    talk = Talk(theirs, first=first)
+    end.send({"do": "go"})
+    for name in names[1:3]:
+        end.send({"do": "take", "name": name}, fd(name))
+    talk.channel.start()
+    for name in names[3:]:
+        talk.channel.send({"is": "connection", "name": name, "long": "x" * 100_000}, fd(name))
+    heard: list[dict[str, Any]] = []
+
+    def all_has_come() -> bool:
+        heard.extend(end.receive() or [])
+        return len(heard) == 2 and len(talk.heard) == 4
+
+    until(all_has_come)
+    taken = [message for message in [*talk.heard, *heard] if "name" in message]
+    assert [message["name"] for message in taken] == names
+    for message in taken:
+        assert os.readlink(f"/proc/self/fd/{message['fd']}") == message["name"]
+        os.close(message["fd"])
+    talk.channel.close(30)
+    assert not [link for link in links() if str(tmp_path) in link]
+
+
+def test_descriptor_that_is_never_sent_is_closed(ours: tuple[SupervisorChannel, socket.socket], tmp_path: Path) -> None:
+    end, theirs = ours
+    theirs.close()
+    end.send({"do": "take"}, os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT))
+    assert not [link for link in links() if str(tmp_path) in link]
+
+
+def links() -> list[str]:
+    """What the descriptors of this process are of."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
 
 
 def test_worker_is_told_once_that_the_supervisor_has_gone(ours: tuple[SupervisorChannel, socket.socket]) -> None:

@@ -547,8 +547,7 @@ def test_request_in_flight_is_finished_by_the_old_code(project: Project) -> None
         assert bodies == ["old"]
 
 
-def test_open_stream_holds_a_reload_up_for_no_longer_than_the_grace(project: Project) -> None:
-    endless = """
+ENDLESS = """
 import asyncio
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
@@ -556,7 +555,21 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": b"data: x\\n\\n", "more_body": True})
         await asyncio.sleep(0.05)
 """
-    project.write("main.py", endless)
+
+
+def test_stream_of_events_does_not_delay_a_reload(project: Project) -> None:
+    project.write("main.py", ENDLESS)
+    with serve(project, timeout_graceful_shutdown=600, lifespan="off") as session:
+        with socket.create_connection(session.address, timeout=PATIENCE_S) as stream:
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.recv(1000)
+            project.write("main.py", answering("'2'"))
+            session.wait("Reloaded")
+            assert session.get().body == "2"
+
+
+def test_open_stream_holds_a_reload_up_for_no_longer_than_the_grace(project: Project) -> None:
+    project.write("main.py", ENDLESS.replace("text/event-stream", "text/plain"))
     with serve(project, timeout_graceful_shutdown=1, lifespan="off") as session:
         with socket.create_connection(session.address, timeout=PATIENCE_S) as stream:
             stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -68,6 +68,7 @@ class Http1Connection(asyncio.Protocol):
 
     :param state: what the connections of this server share.
     :param proxied: what a PROXY header said that the listener has read from the socket, or None.
+    :param received: bytes that somebody else has read from the socket already.
     """
 
     __slots__ = (
@@ -84,7 +85,6 @@ class Http1Connection(asyncio.Protocol):
         "_mode",
         "_parser",
         "_position",
-        "_proxied",
         "_raw",
         "_reading_paused",
         "_scanned",
@@ -99,6 +99,7 @@ class Http1Connection(asyncio.Protocol):
         "listed",
         "logs_requests",
         "lost",
+        "proxied",
         "state",
         "transport",
         "write_paused",
@@ -106,9 +107,9 @@ class Http1Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, state: ServerState, proxied: ProxyHeader | None = None) -> None:
+    def __init__(self, state: ServerState, proxied: ProxyHeader | None = None, received: bytes = b"") -> None:
         self.state = state
-        self._proxied = proxied
+        self.proxied = proxied
         self.exchange: Exchange | None = None
         """The running exchange, or the one that is about to start."""
         self.listed = False
@@ -118,7 +119,7 @@ class Http1Connection(asyncio.Protocol):
         self.logs_requests = state.emitter.wants(RequestFinished)
 
         self._mode = HEAD
-        self._raw = b""
+        self._raw = received
         """Bytes that have been received and not been looked at, from ``_position`` on."""
         self._position = 0
         self._parser: Any = None
@@ -158,9 +159,9 @@ class Http1Connection(asyncio.Protocol):
         else:
             self._server = (name, None) if isinstance(name, str) and name else None
         self._scheme = "https" if transport.get_extra_info("sslcontext") is not None else "http"
-        if self._proxied is not None and self._proxied.source is not None:
-            self._client = self._proxied.source
-            self._server = self._proxied.destination or self._server
+        if self.proxied is not None and self.proxied.source is not None:
+            self._client = self.proxied.source
+            self._server = self.proxied.destination or self._server
         self._trusted = state.trusted_peers is not None and self._client in state.trusted_peers
         self._scope: dict[str, Any] = {
             "type": "http",
@@ -179,6 +180,8 @@ class Http1Connection(asyncio.Protocol):
         timeout_s = state.limits.timeout_request_head
         if timeout_s:
             self.deadline = state.loop.time() + timeout_s
+        if self._raw:
+            state.schedule(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -194,8 +197,9 @@ class Http1Connection(asyncio.Protocol):
         self._raw = self._raw[self._position :] + data if self._raw else data
         self._position = 0
         if mode == HEAD:
-            self._read_head()
-            if self.exchange is not None:
+            if self.state.give is None:
+                self._read_head()
+            if self.exchange is not None or self.state.give is not None:
                 self.state.schedule(self)
         elif mode == BODY:
             self._body_window_bytes += len(data)
@@ -263,6 +267,24 @@ class Http1Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether no request is running and no byte of a next one has arrived."""
         return self.exchange is None and self._mode == HEAD and not self._raw
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head of a request has been read that is not answered yet."""
+        return self.exchange is not None
+
+    def release(self) -> bytes | None:
+        """See :class:`devserver.protocol.state.Connection`. What is encrypted stays, since the keys are here."""
+        if self.exchange is not None or self._mode != HEAD or self._scheme == "https":
+            return None
+        if self.write_paused or self.transport.get_write_buffer_size() or self.transport.is_closing():
+            return None
+        received = self._raw[self._position :]
+        self._mode = CLOSED
+        self.lost = True
+        self.deadline = 0.0
+        self._raw, self._position = b"", 0
+        return received
 
     def shutdown(self) -> None:
         """Takes no further request after those whose bytes have arrived; closes at once when idle."""

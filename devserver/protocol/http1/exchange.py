@@ -28,6 +28,7 @@ from devserver.protocol.http1.response import (
     CONTINUE,
     HAS_CLOSE,
     HAS_DATE,
+    HAS_EVENTS,
     HAS_SERVER,
     content_length_end,
     content_length_ends,
@@ -82,6 +83,7 @@ class Exchange:
         "body_complete",
         "connection",
         "disconnected",
+        "endless",
         "expects_continue",
         "head",
         "keep_alive",
@@ -126,6 +128,8 @@ class Exchange:
         """The client will send nothing more and need not be there: ``receive`` says so."""
         self._waiter: asyncio.Future[None] | None = None
 
+        self.endless = False
+        """The response is a stream of events, which does not end by itself."""
         self.stage = LISTED
         self.head: bytes | None = None
         """The app's header lines while they wait for the first body chunk."""
@@ -271,6 +275,8 @@ class Exchange:
         if flags:
             if flags & HAS_CLOSE:
                 self.keep_alive = False
+            if flags & HAS_EVENTS:
+                self.endless = True
             if flags & (HAS_DATE | HAS_SERVER):
                 prefix = status_line(status) + state.headers_without(
                     date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER)

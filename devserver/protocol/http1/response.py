@@ -33,13 +33,15 @@ HAS_DATE = 1
 HAS_SERVER = 2
 HAS_CLOSE = 4
 HAS_CONNECTION = 8
+HAS_EVENTS = 16
 
 
 EncodedHeaders: TypeAlias = tuple[bytes, int, int]
 """The header lines of a response and what they mean for its framing: the lines, which end with CRLF each, without
 Content-Length, Transfer-Encoding and ``close``, since framing is the server's; the Content-Length, or -1; and the flags
-HAS_DATE and HAS_SERVER (the app sent its own), HAS_CLOSE (it asked for the connection to be closed) and HAS_CONNECTION
-(it named other connection options). A plain tuple: one is made per response."""
+HAS_DATE and HAS_SERVER (the app sent its own), HAS_CLOSE (it asked for the connection to be closed), HAS_CONNECTION
+(it named other connection options) and HAS_EVENTS (a stream of server-sent events). A plain tuple: one is made per
+response."""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -114,6 +116,8 @@ def _encode_header(name: bytes, value: bytes) -> tuple[int, int, bytes]:
     special = _SPECIAL.get(lowered)
     if special is None:
         line = b"%b: %b\r\n" % (lowered, value)
+        if lowered == b"content-type" and value.startswith(b"text/event-stream"):
+            return -1, HAS_EVENTS, line
         if len(line) <= CACHED_BYTES_MAX:
             _keep(_seen, (name, value), line)
         return -1, 0, line
