@@ -10,6 +10,7 @@ comparing with those.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Container, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -34,6 +35,15 @@ def install(first_party: Container[str], cache_dir: Path | str | None) -> Source
     return loader
 
 
+def stamp(path: str) -> tuple[int, int, int]:
+    """What changes when a file is written or exchanged: its time in ns, size and inode; zeros when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
 def content_hash(data: bytes) -> str:
     """Hash of a file's content, as it is reported in FilesLoaded and compared by the watcher."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -49,6 +59,8 @@ class SourceLoader:
     def __init__(self, first_party: Container[str], cache: CodeCache | None) -> None:
         self.executed: dict[str, str] = {}
         """Path → content hash of every first-party module file that ran, in the order of their first run."""
+        self.stamps: dict[str, tuple[int, int, int]] = {}
+        """Path → what os.stat told before the file was read: time of the last change in ns, size, inode."""
         self._first_party = first_party
         self._cache = cache
 
@@ -73,6 +85,7 @@ class SourceLoader:
 
     def code(self, loader: FirstPartyLoader, path: str) -> CodeType:
         """The code of the file as it is now."""
+        self.stamps[path] = stamp(path)
         source = loader.get_data(path)
         source_hash = content_hash(source)
         code = None if self._cache is None else self._cache.get(path, source_hash)

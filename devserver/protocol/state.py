@@ -136,6 +136,8 @@ class ServerState:
         self.give: Callable[[Connection], bool] | None = None
         """Set when another process is to serve what has not begun: takes a connection, and says whether it did. No
         request starts from then on but those that were admitted late."""
+        self.on_turn: Callable[[], None] | None = None
+        """Called before the requests of a loop turn start."""
         self.on_limit: Callable[[], None] = _ignore
         """Called once, when ``limit_max_requests`` is reached."""
         self.on_fatal: Callable[[BaseException], None] = _ignore_exception
@@ -215,6 +217,8 @@ class ServerState:
     def flush(self) -> None:
         """Starts the exchange of every listed connection. Those listed meanwhile wait for the next turn."""
         listed, self._listed = self._listed, []
+        if self.on_turn is not None:
+            self.on_turn()
         if self.give is not None:
             listed = self._give_away(self.give, listed)
         self.turn_time = self.loop.time()

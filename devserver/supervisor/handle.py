@@ -134,6 +134,7 @@ class Handle:
     :ivar going: it was told to serve.
     :ivar serving: it has said that it serves the app.
     :ivar takes: it serves something, be it the error: connections may be passed on to it.
+    :ivar holds: it has found a change, and starts no request until it is told what to make of it.
     :ivar finished: it has stopped by itself, as its settings say.
     :ivar stopping: it was told to stop.
     :ivar stopped: it serves nothing any more and the app's shutdown is over; only the process has to end.
@@ -148,6 +149,7 @@ class Handle:
     going: bool = False
     serving: bool = False
     takes: bool = False
+    holds: bool = False
     finished: bool = False
     stopping: bool = False
     stopped: bool = False

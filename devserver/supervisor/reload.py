@@ -331,6 +331,15 @@ class ReloadSupervisor:
             del self._again[path]
         if due:
             self._on_paths(due, again=True)
+            self._resume()
+
+    def _resume(self) -> None:
+        """Lets workers serve on that have found a change and are not replaced for it."""
+        if not self._again:
+            for handle in self._workers():
+                if handle.holds and not handle.stopping:
+                    handle.holds = False
+                    handle.channel.send({"do": "resume"})
 
     def _start_over(self, paths: set[str], seen_at: float | None = None) -> None:
         """Replaces the newest worker, whatever it is doing."""
@@ -526,6 +535,11 @@ class ReloadSupervisor:
                 self._keep_connection(message)
             case "serving" if handle is self._newest:
                 handle.takes = True
+            case "changed":
+                handle.holds = True
+                if handle is self._newest:
+                    self._on_paths(map(str, message["paths"]))
+                self._resume()
             case "imported":
                 self._spawner.learned(handle.process, message["modules"], message["variables"])
             case "wrote" if handle is self._newest:

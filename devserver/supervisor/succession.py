@@ -30,6 +30,8 @@ Give: TypeAlias = "Callable[[Message, int], None]"
 
 ARRIVE_S = 0.2
 """How long a connection that cannot be given away may take to bring a request, once no further one is accepted."""
+HOLD_S = 5.0
+"""How long requests are held for a supervisor that does not say whether a change matters."""
 STEP_S = 0.002
 """Between two looks at requests that are running."""
 
@@ -40,6 +42,8 @@ class SuccessiveServer(Server):
     :param give: sends a message and a descriptor to the supervisor.
     :param taken: messages with connections of the server before; filled from another thread.
     :param on_serving: called when it has started.
+    :param changed: the files that are no longer those that run here; asked before requests start.
+    :param on_changed: called with them. Requests are held until :meth:`resume` or the end.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class SuccessiveServer(Server):
         give: Give,
         taken: deque[Message],
         on_serving: Callable[[], None],
+        changed: Callable[[], list[str]],
+        on_changed: Callable[[list[str]], None],
         **rest: Any,
     ) -> None:
         super().__init__(config, **rest)
@@ -57,12 +63,17 @@ class SuccessiveServer(Server):
         self._give_message = give
         self._taken = taken
         self._on_serving = on_serving
+        self._changed = changed
+        self._on_changed = on_changed
+        self._held: list[Connection] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes what the server before has left, when it serves."""
         await super().startup(sockets)
         if self.started:
+            self._state().on_turn = self._look
             self._on_serving()
             self.adopt()
 
@@ -73,6 +84,18 @@ class SuccessiveServer(Server):
             task = state.loop.create_task(self._connect(state, self._taken.popleft()))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
+
+    def resume(self) -> None:
+        """Serves on: what has changed does not matter, or nobody says."""
+        state = self._state()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if state.give == self._hold:
+            state.give = None
+            held, self._held = self._held, []
+            for connection in held:
+                state.schedule(connection)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Closes the listeners first: what waits in the kernel's queue must be answered by the new code."""
@@ -115,6 +138,18 @@ class SuccessiveServer(Server):
             await asyncio.sleep(STEP_S)
         left_s = max(0.0, deadline - state.loop.time())
         self.config = dataclasses.replace(self.config, timeout_graceful_shutdown=left_s)
+
+    def _look(self) -> None:
+        state = self._state()
+        paths = self._changed() if state.give is None else None
+        if paths:
+            state.give = self._hold
+            self._timer = state.loop.call_later(HOLD_S, self.resume)
+            self._on_changed(paths)
+
+    def _hold(self, connection: Connection) -> bool:
+        self._held.append(connection)
+        return False
 
     def _give(self, connection: Connection) -> bool:
         received = connection.release()

@@ -8,6 +8,7 @@ until it is told to stop. It never outlives its supervisor.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import gc
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.load import load_app, put_on_path
-from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install
+from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install, stamp
 from devserver.errors import EXIT_OK, AppError, ConfigError
 from devserver.events import (
     AppFailed,
@@ -40,6 +41,7 @@ from devserver.events import (
 )
 from devserver.supervisor.channel import First, Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
+from devserver.supervisor.freshness import Freshness, Stamp
 from devserver.supervisor.handle import Job
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.third_party import VariableRecorder, others
@@ -104,6 +106,8 @@ class Worker:
         self._importing = True
         self._orphaned = False
         self._server: SuccessiveServer | None = None
+        self._freshness = Freshness(self._stamps)
+        self._opened: dict[str, Stamp] = {}
         self._taken: deque[Message] = deque()
         """Connections of the worker before this one, until they are served."""
         self._gives = False
@@ -210,6 +214,8 @@ class Worker:
             give=self._channel.send,
             taken=self._taken,
             on_serving=lambda: self._channel.send({"is": "serving"}),
+            changed=self._freshness.changed,
+            on_changed=self._on_changed,
             **rest,
         )
 
@@ -227,6 +233,7 @@ class Worker:
 
     def _fail(self, exc: AppError | ConfigError) -> AppFailed:
         failed = AppFailed(exc.message, exc.hint, exc.failure if isinstance(exc, AppError) else None)
+        self._opened = {path: stamp(path) for path in self._recorder.opened()}
         self._report_files()
         self._channel.send(to_json(failed))
         return failed
@@ -236,6 +243,7 @@ class Worker:
     def _forward(self, event: Event) -> None:
         if isinstance(event, ServerReady):
             self._recorder.settle()
+            self._opened = {path: stamp(path) for path in self._recorder.opened()}
             self._report_files()
             self._report_imports()
         self._channel.send(to_json(event))
@@ -246,6 +254,14 @@ class Worker:
         opened = tuple(path for path in self._recorder.opened() if path not in executed)
         self._channel.send({"is": "wrote", "paths": list(self._recorder.written())})
         self._channel.send(to_json(FilesLoaded(tuple(executed.items()), opened)))
+
+    def _stamps(self) -> dict[str, Stamp]:
+        loaded = {} if self._loader is None else self._loader.stamps
+        return {**loaded, **self._opened} if self._opened else loaded
+
+    def _on_changed(self, paths: list[str]) -> None:
+        self._freshness.accept(paths)
+        self._channel.send({"is": "changed", "paths": paths})
 
     def _report_imports(self) -> None:
         self._modules_reported = len(sys.modules)
@@ -273,11 +289,18 @@ class Worker:
                 self._ask_to_stop()
             case "take":
                 self._taken.append(message)
-                server = self._server
-                if server is not None and server.started and server.server_state is not None:
-                    server.server_state.loop.call_soon_threadsafe(server.adopt)
+                self._tell_server("adopt")
+            case "resume":
+                self._tell_server("resume")
             case _:
                 pass
+
+    def _tell_server(self, what: str) -> None:
+        server = self._server
+        if server is not None and server.started and server.server_state is not None:
+            with contextlib.suppress(RuntimeError):
+                # Its loop may have ended meanwhile.
+                server.server_state.loop.call_soon_threadsafe(getattr(server, what))
 
     def _ask_to_stop(self) -> None:
         # In this order: the main thread sets _server first and looks at _stop after it.

@@ -6,6 +6,7 @@ import functools
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def kind(given: list[tuple[dict[str, Any], int]] | None = None, taken: deque[dict[str, Any]] | None = None) -> Any:
+def kind(
+    given: list[tuple[dict[str, Any], int]] | None = None,
+    taken: deque[dict[str, Any]] | None = None,
+    changed: Callable[[], list[str]] | None = None,
+    on_changed: Callable[[list[str]], None] = lambda _: None,
+) -> Any:
     """Makes servers that give to one list and take from another."""
     there = [] if given is None else given
     return functools.partial(
@@ -29,6 +35,8 @@ def kind(given: list[tuple[dict[str, Any], int]] | None = None, taken: deque[dic
         give=lambda message, fd: there.append((message, fd)),
         taken=deque() if taken is None else taken,
         on_serving=lambda: None,
+        changed=list if changed is None else changed,
+        on_changed=on_changed,
     )
 
 
@@ -191,3 +199,29 @@ def test_connections_that_nobody_took_are_given_back_or_closed() -> None:
     ((message, fd),) = given
     os.close(fd)
     assert message == {"is": "connection", "received": "", "proxied": None}
+
+
+def test_requests_are_held_while_it_is_not_known_whether_a_change_matters() -> None:
+    told: list[list[str]] = []
+    findings: list[list[str]] = [["main.py"]]
+    made = kind(changed=lambda: findings.pop() if findings else [], on_changed=told.append)
+    with serving(hello, kind=made) as running, running.connect() as sock:
+        server = running.server
+        assert isinstance(server, SuccessiveServer)
+        sock.sendall(REQUEST)
+        until(lambda: told == [["main.py"]])
+        sock.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            sock.recv(1000)
+        state(running).loop.call_soon_threadsafe(server.resume)
+        sock.settimeout(30)
+        assert sock.recv(1000).endswith(b"hello")
+
+
+def test_requests_are_not_held_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(succession, "HOLD_S", 0.01)
+    findings: list[list[str]] = [["main.py"]]
+    with serving(hello, kind=kind(changed=lambda: findings.pop() if findings else [])) as running:
+        with running.connect() as sock:
+            sock.sendall(REQUEST)
+            assert sock.recv(1000).endswith(b"hello")

@@ -197,10 +197,7 @@ class Http1Connection(asyncio.Protocol):
         self._raw = self._raw[self._position :] + data if self._raw else data
         self._position = 0
         if mode == HEAD:
-            if self.state.give is None:
-                self._read_head()
-            if self.exchange is not None or self.state.give is not None:
-                self.state.schedule(self)
+            self.state.schedule(self)
         elif mode == BODY:
             self._body_window_bytes += len(data)
             self._read_body()
