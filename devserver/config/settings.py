@@ -569,10 +569,10 @@ class Config:
     )
     reload_mode: str = option(
         "auto",
-        help="How new code is started; fork: from a process with the libraries imported, cold: in a fresh one.",
+        help="How new code is started: forked from, or in, a process with the libraries imported, or cold.",
         group=RELOAD,
         kind="choice",
-        choices=("auto", "fork", "cold"),
+        choices=("auto", "fork", "standby", "cold"),
         commands=API_AND_RUN,
     )
     on_error: str = option(

@@ -345,12 +345,13 @@ class First(NamedTuple):
     """Reads on."""
 
 
-def receive_first(sock: socket.socket) -> First:
-    """Reads the first message on a blocking socket.
+def receive_first(sock: socket.socket, inbox: Inbox | None = None) -> First:
+    """Reads one message on a blocking socket.
 
+    :param inbox: what has read from the socket before, if anything has.
     :raises EOFError: the supervisor went before it had sent one.
     """
-    inbox = Inbox()
+    inbox = Inbox() if inbox is None else inbox
     while True:
         messages = inbox.receive(sock)
         if messages is None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from devserver.errors import ConfigError
 from devserver.supervisor.channel import channel_pair
@@ -47,13 +47,16 @@ class ColdSpawner:
                 channel.close()
                 raise
         channel.send(first)
-        return Handle(process, channel, is_page=job.failed is not None)
+        return Handle(process, channel, failed=job.failed)
 
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
         """See :class:`Spawner`; nothing is kept warm."""
 
-    def distrust(self, why: str) -> None:
-        """See :class:`Spawner`; there is nothing left to distrust."""
+    def stale(self) -> None:
+        """See :class:`Spawner`; nothing is kept."""
+
+    def retire(self) -> None:
+        """See :class:`Spawner`; nothing is kept."""
 
     def close(self) -> None:
         """See :class:`Spawner`."""
@@ -62,7 +65,7 @@ class ColdSpawner:
 class ColdProcess:
     """A fresh interpreter; made by :meth:`start`."""
 
-    mode = "cold"
+    mode: ClassVar[str] = "cold"
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -81,6 +84,10 @@ class ColdProcess:
     def pid(self) -> int:
         """See :class:`Process`."""
         return self._process.pid
+
+    def wait(self) -> None:
+        """Returns when it has ended."""
+        self._process.wait()
 
     def poll(self) -> int | None:
         """See :class:`Process`."""

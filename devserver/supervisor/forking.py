@@ -36,11 +36,17 @@ UNFIT_ROUNDS_MAX = 8
 CRASHES_MAX = 2
 
 
-def why_not(environ: Mapping[str, str]) -> str:
-    """The reason why this process had better not fork, or an empty string."""
-    if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open") or not os.path.isdir("/proc/self/task"):
+def why_not_fork(environ: Mapping[str, str]) -> str:
+    """The reason why a warm process cannot be forked here, or an empty string."""
+    needed = ("fork", "pidfd_open", "waitid", "killpg")
+    if not all(hasattr(os, name) for name in needed) or not os.path.isdir("/proc/self/task"):
         return "forking a warm process needs Linux"
-    if sys.gettrace() is not None or {"pydevd", "debugpy", "pdb"} & sys.modules.keys():
+    return why_not_standby(environ)
+
+
+def why_not_standby(environ: Mapping[str, str]) -> str:
+    """The reason why nothing may be imported ahead of the app, or an empty string."""
+    if sys.gettrace() is not None or {"pydevd", "debugpy"} & sys.modules.keys():
         return "a debugger runs"
     if "COVERAGE_PROCESS_START" in environ or "COVERAGE_PROCESS_CONFIG" in environ:
         return "coverage is measured"
@@ -121,16 +127,29 @@ class ForkSpawner:
     :param first_party: which files are the project's.
     :param search_path: the folder that the project's modules are imported from.
     :param say: tells the person something.
+    :param on_stale: called with a process that holds what has changed on disk; no other one will.
+    :param on_unfit: called when it has turned out that this app cannot be forked, with the reason.
     """
 
+    mode = "fork"
+    why = ""
+
     def __init__(
-        self, root: str | Path, first_party: Container[str], search_path: str, say: Callable[[Notice], None]
+        self,
+        root: str | Path,
+        first_party: Container[str],
+        search_path: str,
+        *,
+        say: Callable[[Notice], None],
+        on_stale: Callable[[Process], None],
+        on_unfit: Callable[[str], None],
     ) -> None:
-        self.mode = "fork"
-        self.why = ""
         self._first_party = first_party
         self._search_path = search_path
         self._say = say
+        self._on_stale = on_stale
+        self._on_unfit = on_unfit
+        self._closed = False
         self._warm = WarmSet(root)
         self._selector: selectors.BaseSelector | None = None
         self._listeners: tuple[int, ...] = ()
@@ -159,31 +178,34 @@ class ForkSpawner:
             theirs.close()
             raise
         process = ForkedProcess(theirs, self._listeners, job.environment)
-        zygote = None if fresh or self.mode == "cold" else self._choose()
+        zygote = None if fresh else self._choose()
         if zygote is None:
             process.start_cold()
         else:
             zygote.fork(process)
         channel.send(first)
-        return Handle(process, channel, is_page=job.failed is not None)
+        return Handle(process, channel, failed=job.failed)
 
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
-        if self.mode == "cold":
+        if self._closed:
             return
         changed = self._warm.learn(modules, variables) if process.mode == "cold" else self._warm.extend(modules)
         if changed or (self._ready is None and self._coming is None):
             self._begin()
 
-    def distrust(self, why: str) -> None:
-        """See :class:`~devserver.supervisor.handle.Spawner`."""
-        self.mode, self.why = "cold", why
-        self._say(Notice("warning", f"Every save starts a fresh process from now on: {why}."))
+    def stale(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`; a zygote that is stale has said so itself."""
+
+    def retire(self) -> None:
+        """Makes nothing any more; what has been made lives on."""
+        self._closed = True
         for zygote in [*self._all]:
             self._retire(zygote)
 
     def close(self) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
+        self._closed = True
         for zygote in [*self._all]:
             self._forget(zygote)
             zygote.end()
@@ -195,9 +217,7 @@ class ForkSpawner:
         for zygote in (self._ready, self._coming):
             if zygote is not None and zygote.environment != self._environment:
                 self._retire(zygote)
-        hidden = self._hidden()
-        if hidden:
-            self._warm.drop({hidden: "the project has a module of that name"})
+        if self._warm.drop_hidden(self._search_path):
             for zygote in (self._ready, self._coming):
                 if zygote is not None:
                     self._retire(zygote)
@@ -207,19 +227,10 @@ class ForkSpawner:
             self._begin()
         return self._ready or self._coming
 
-    def _hidden(self) -> str:
-        """A module of the warm set that a fresh process would find in the project instead, or an empty string."""
-        own = set()
-        with contextlib.suppress(OSError):
-            own = {name.partition(".")[0] for name in os.listdir(self._search_path)}
-        loaded = own & {name.partition(".")[0] for name in self._warm.modules}
-        # What devserver itself has imported comes before the project's in a fresh process, too.
-        return next(iter(loaded - sys.modules.keys() - {"__pycache__"}), "")
-
     def _begin(self) -> None:
         """Starts a zygote from what is known now, in the place of one that is still coming."""
         earlier, self._coming = self._coming, None
-        if not self._warm.usable or self.mode == "cold":
+        if not self._warm.usable or self._closed:
             return
         environment = {**self._environment, **self._warm.variables}
         try:
@@ -277,14 +288,22 @@ class ForkSpawner:
                 zygote.forked(int(message["pid"]))
             case "refused":
                 zygote.refused()
-                if zygote is self._ready:
-                    self._say(Notice("debug", f"The warm process is made anew: {message['reason']}."))
-                    self._retire(zygote)
-                    self._begin()
+                self._make_anew(zygote, message["reason"])
+            case "stale":
+                process = zygote.child(int(message["pid"]))
+                self._make_anew(zygote, message["reason"])
+                if process is not None:
+                    self._on_stale(process)
             case "exited":
                 zygote.exited(int(message["pid"]), int(message["code"]))
             case _:
                 pass
+
+    def _make_anew(self, zygote: Zygote, reason: str) -> None:
+        if zygote is self._ready:
+            self._say(Notice("debug", f"The warm process is made anew: {reason}."))
+            self._retire(zygote)
+            self._begin()
 
     def _became_ready(self, zygote: Zygote, count: int) -> None:
         if zygote is not self._coming:
@@ -305,7 +324,7 @@ class ForkSpawner:
             return
         if self._unfit_rounds > UNFIT_ROUNDS_MAX or "?" in unfit:
             self._retire(zygote)
-            self.distrust(next(f"{name} {why}".removeprefix("? ") for name, why in unfit.items() if why))
+            self._on_unfit(next(f"{name} {why}".removeprefix("? ") for name, why in unfit.items() if why))
         else:
             self._begin()
 
@@ -316,10 +335,10 @@ class ForkSpawner:
         if was_needed:
             self._retire(zygote)
         zygote.end()
-        if was_needed and self.mode == "fork":
+        if was_needed and not self._closed:
             self._crashes += 1
             if self._crashes >= CRASHES_MAX:
-                self.distrust("the warm process crashed")
+                self._on_unfit("the warm process crashed")
             else:
                 self._begin()
 
@@ -380,6 +399,10 @@ class Zygote:
     def refused(self) -> None:
         """It does not make what it was asked for first."""
         self._asked.popleft().start_cold()
+
+    def child(self, pid: int) -> ForkedProcess | None:
+        """The process of that number, if it lives."""
+        return self._children.get(pid)
 
     def exited(self, pid: int, code: int) -> None:
         """A process of its own has ended."""

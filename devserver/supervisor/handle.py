@@ -89,7 +89,7 @@ class Process(Protocol):
 
     @property
     def mode(self) -> str:
-        """How it was made: ``fork`` or ``cold``."""
+        """How it was made: ``fork``, ``standby`` or ``cold``."""
 
     def poll(self) -> int | None:
         """Its exit code when it has ended (negative for a signal), else None. What it left in its group is killed."""
@@ -101,10 +101,13 @@ class Process(Protocol):
 class Spawner(Protocol):
     """Makes worker processes in one of the reload modes."""
 
-    mode: str
-    """How the next ones are made, if nothing comes between: ``fork`` or ``cold``."""
-    why: str
-    """Why not in a better way, or an empty string."""
+    @property
+    def mode(self) -> str:
+        """How the next ones are made, if nothing comes between: ``fork``, ``standby`` or ``cold``."""
+
+    @property
+    def why(self) -> str:
+        """Why not in a better way, or an empty string."""
 
     def attach(self, selector: selectors.BaseSelector) -> None:
         """What the spawner waits for is registered there, with a function to call as the key's data."""
@@ -118,18 +121,21 @@ class Spawner(Protocol):
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
         """A worker has told what it imported from others, and which environment variables it had set before that."""
 
-    def distrust(self, why: str) -> None:
-        """Only fresh processes from now on: another one did what it should not."""
+    def stale(self) -> None:
+        """What is kept in reserve holds what has changed on disk."""
+
+    def retire(self) -> None:
+        """Makes nothing any more; what has been made lives on until :meth:`close`."""
 
     def close(self) -> None:
-        """Ends whatever is kept in reserve."""
+        """Ends what is kept in reserve, and what was forked."""
 
 
 @dataclass(eq=False)
 class Handle:
     """One worker process.
 
-    :ivar is_page: it only shows an error.
+    :ivar failed: it only shows this.
     :ivar loaded: it has imported the app, or said that it cannot.
     :ivar going: it was told to serve.
     :ivar serving: it has said that it serves the app.
@@ -144,7 +150,7 @@ class Handle:
 
     process: Process
     channel: SupervisorChannel
-    is_page: bool = False
+    failed: AppFailed | None = None
     loaded: bool = False
     going: bool = False
     serving: bool = False

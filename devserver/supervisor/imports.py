@@ -132,12 +132,23 @@ class Probe:
             self.unfit.setdefault(importer, "")
 
 
+def forget(first_party: Container[str]) -> None:
+    """Takes the project's own modules out again that came along with others."""
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and path in first_party:
+            del sys.modules[name]
+
+
 def origins() -> dict[str, tuple[int, int]]:
     """What tells whether the installed packages are still those that were imported: path → time and size.
 
     The files of all modules, and the folders that packages are installed in.
     """
+    # The standard library's are left out: nobody edits those.
+    library = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
     paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = [path for path in paths if path and (not path.startswith(library) or "-packages" + os.sep in path)]
     paths += [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
     return {path: _stamp(path) for path in paths if isinstance(path, str)}
 
@@ -152,7 +163,10 @@ def be_apart() -> None:
 
     Python's own ``random`` reseeds itself after a fork; numpy's global generator does not.
     """
-    importlib.invalidate_caches()
+    # What importlib.invalidate_caches() does, less the index of installed packages: those are looked at in other ways.
+    for finder in list(sys.path_importer_cache.values()):
+        if finder is not None and hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
     generator = sys.modules.get("numpy.random")
     if generator is not None:
         generator.seed()

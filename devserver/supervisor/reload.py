@@ -52,9 +52,10 @@ from devserver.events import (
 )
 from devserver.supervisor.changes import AGAIN_AFTER_S, Judge, Loaded, Verdict, fingerprint
 from devserver.supervisor.cold import ColdSpawner
-from devserver.supervisor.forking import ForkSpawner, why_not
-from devserver.supervisor.handle import Handle, Job, Spawner
+from devserver.supervisor.forking import ForkSpawner, why_not_fork, why_not_standby
+from devserver.supervisor.handle import Handle, Job, Process, Spawner
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
+from devserver.supervisor.standby import StandbySpawner
 from devserver.supervisor.watch import Watched, Watcher
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ _IN_USE = re.compile(
 
 _PLAIN_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
 """Errors of the text alone: what was imported before has no part in them."""
+
+_MODES = {
+    "standby": "Saves use a process that stands by",
+    "cold": "Every save starts a fresh process",
+}
 
 _Incoming: TypeAlias = "set[str] | Command | Notice"
 
@@ -158,6 +164,8 @@ class ReloadSupervisor:
         """With ``on_error="last-good"``: what serves while its successor is imported."""
         self._older: list[Handle] = []
         self._spawn_due = False
+        self._retired: list[Spawner] = []
+        """Spawners that make nothing any more, and whose processes may live."""
         self._connections: deque[tuple[Message, int]] = deque()
         """Connections between two workers."""
         self._sequential = False
@@ -195,7 +203,7 @@ class ReloadSupervisor:
                 since = time.time()
                 self._spawner.attach(self._selector)
                 if self._spawner.why:
-                    self._emitter.emit(Notice("info", f"Every save starts a fresh process: {self._spawner.why}."))
+                    self._emitter.emit(Notice("info", f"{_MODES[self._spawner.mode]}: {self._spawner.why}."))
                 self._spawn(None)
                 self._watcher.start()
                 self._watch(since)
@@ -365,13 +373,36 @@ class ReloadSupervisor:
 
     def _choose_spawner(self, root: Path) -> Spawner:
         wanted = self._config.reload_mode
+        why = "" if wanted in {"standby", "cold"} else why_not_fork(os.environ)
         if wanted == "cold":
             return ColdSpawner()
-        why = why_not(os.environ)
-        if why:
-            return ColdSpawner(why)
+        if wanted == "standby" or why:
+            return self._make_standby(root, why)
         search_path = os.path.abspath(self._target.search_path or Path.cwd())
-        return ForkSpawner(root, self._first_party, search_path, self._emitter.emit)
+        return ForkSpawner(
+            root,
+            self._first_party,
+            search_path,
+            say=self._emitter.emit,
+            on_stale=self._on_stale,
+            on_unfit=self._distrust,
+        )
+
+    def _make_standby(self, root: str | Path, why: str) -> Spawner:
+        better = why_not_standby(os.environ)
+        if better:
+            return ColdSpawner(better)
+        search_path = os.path.abspath(self._target.search_path or Path.cwd())
+        return StandbySpawner(root, self._first_party, search_path, say=self._emitter.emit, why=why)
+
+    def _distrust(self, why: str) -> None:
+        """Goes on in the next mode that is slower and closer to a fresh process."""
+        earlier = self._spawner
+        self._spawner = self._make_standby(self._judge.root, why) if earlier.mode == "fork" else ColdSpawner(why)
+        self._spawner.attach(self._selector)
+        self._retired.append(earlier)
+        earlier.retire()
+        self._emitter.emit(Notice("warning", f"{_MODES[self._spawner.mode]} from now on: {why}."))
 
     def _spawn(self, failed: AppFailed | None, *, fresh: bool = False) -> None:
         """Starts a worker that loads the app, or one that only shows ``failed``.
@@ -428,11 +459,17 @@ class ReloadSupervisor:
     def _workers(self) -> list[Handle]:
         return [*self._older, *(handle for handle in (self._kept, self._newest) if handle is not None)]
 
+    def _on_stale(self, process: Process) -> None:
+        handle = self._newest
+        if handle is not None and handle.process is process and not self._stopping:
+            self._discard()
+            self._spawn(handle.failed, fresh=True)
+
     def _retire(self) -> None:
         handle, self._newest = self._newest, None
         if handle is None:
             return
-        if handle.going and (handle.loaded or handle.is_page):
+        if handle.going and (handle.loaded or handle.failed is not None):
             # A startup that hangs has no request to finish, and holds neither a reload nor Ctrl+C up for long.
             grace_s = self._grace_s() if handle.serving else min(self._grace_s(), GRACE_S)
             handle.stop(grace_s + ANSWER_S, give=not self._stopping)
@@ -479,7 +516,7 @@ class ReloadSupervisor:
         self._change = None
         if self._fall_back():
             return
-        if handle.is_page:
+        if handle.failed is not None:
             self._emitter.emit(
                 Notice("error", "The process that shows the error ended as well; save a file to try again.")
             )
@@ -527,7 +564,7 @@ class ReloadSupervisor:
                 handle.loaded = True
                 if handle is self._newest:
                     if self._doubted:
-                        self._spawner.distrust(f"a forked one failed where a fresh one does not ({self._doubted})")
+                        self._distrust(f"the app fails there ({self._doubted}), and not in a fresh process")
                         self._doubted = ""
                     self._retire_kept()
                     self._settle_files()
@@ -540,6 +577,9 @@ class ReloadSupervisor:
                 if handle is self._newest:
                     self._on_paths(map(str, message["paths"]))
                 self._resume()
+            case "stale":
+                self._spawner.stale()
+                self._on_stale(handle.process)
             case "imported":
                 self._spawner.learned(handle.process, message["modules"], message["variables"])
             case "wrote" if handle is self._newest:
@@ -660,7 +700,7 @@ class ReloadSupervisor:
         """Tries a failed import once more in a fresh process before anybody is told, since that decides."""
         self._doubted = ""
         failure = event.failure
-        if handle.process.mode != "fork" or failure is None or failure.kind in _PLAIN_ERRORS:
+        if handle.process.mode == "cold" or failure is None or failure.kind in _PLAIN_ERRORS:
             return False
         self._discard()
         self._spawn(None, fresh=True)
@@ -763,7 +803,8 @@ class ReloadSupervisor:
             handle.close()
         for _, fd in self._connections:
             os.close(fd)
-        self._spawner.close()
+        for spawner in (self._spawner, *self._retired):
+            spawner.close()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

@@ -8,12 +8,15 @@ from collections.abc import Container
 from typing import Any
 
 
-def others(first_party: Container[str]) -> list[str]:
+def others(first_party: Container[str], *, known: Container[str] = ()) -> list[str]:
     """The modules in ``sys.modules`` that are not the project's, in the order in which their imports began.
 
     Modules that somebody made by hand, and second names of modules, cannot be imported and are left out.
+
+    :param known: names that need not be told.
     """
-    return [name for name, module in list(sys.modules.items()) if _is_others(name, module, first_party)]
+    new = [(name, module) for name, module in list(sys.modules.items()) if name not in known]
+    return [name for name, module in new if _is_others(name, module, first_party)]
 
 
 class VariableRecorder:

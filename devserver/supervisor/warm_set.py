@@ -70,6 +70,20 @@ class WarmSet:
         self.modules = [name for name in self.modules if name not in unfit and not name.startswith(starts)]
         self._write()
 
+    def drop_hidden(self, search_path: str) -> bool:
+        """Takes out what a fresh process would find in the project instead; whether there was any.
+
+        :param search_path: the folder that the project's modules are imported from.
+        """
+        own = set()
+        with contextlib.suppress(OSError):
+            own = {name.partition(".")[0] for name in os.listdir(search_path)}
+        # What devserver itself has imported comes before the project's in a fresh process, too.
+        hidden = (own & {name.partition(".")[0] for name in self.modules}) - sys.modules.keys()
+        if hidden:
+            self.drop(dict.fromkeys(hidden, "is hidden by a module of the project"))
+        return bool(hidden)
+
     def _read(self) -> None:
         try:
             kept: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))

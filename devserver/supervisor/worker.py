@@ -61,18 +61,19 @@ CLOSE_S = 1.0
 
 def main(channel_fd: int) -> None:
     """The whole life of a process that was started for this."""
-    work(socket.socket(fileno=channel_fd), forked=False)
+    work(socket.socket(fileno=channel_fd))
 
 
-def work(sock: socket.socket, *, forked: bool) -> None:
+def work(sock: socket.socket, first: First | None = None, *, inherited: frozenset[str] = frozenset()) -> None:
     """Does one job; ends in SystemExit, so that the app's atexit functions run.
 
     :param sock: the worker's end of its channel.
-    :param forked: modules have been imported that this process did not import itself.
+    :param first: the job, when it has been read already.
+    :param inherited: modules that were imported ahead of it.
     """
     sock.set_inheritable(False)
     try:
-        first = receive_first(sock)
+        first = receive_first(sock) if first is None else first
     except (OSError, EOFError):
         sys.exit(EXIT_OK)
     # Imports make hardly any garbage; it is looked for from the moment the app is there.
@@ -81,7 +82,7 @@ def work(sock: socket.socket, *, forked: bool) -> None:
     reset_signals()
     _set_environment(job.environment)
     sys.argv[:] = job.argv
-    worker = Worker(job, sock, first, inherited=frozenset(sys.modules) if forked else frozenset())
+    worker = Worker(job, sock, first, inherited=inherited)
     # Registered before the app can register anything, so called after all of that.
     atexit.register(worker.end_if_orphaned)
     sys.exit(worker.run())
@@ -111,6 +112,7 @@ class Worker:
         self._taken: deque[Message] = deque()
         """Connections of the worker before this one, until they are served."""
         self._gives = False
+        self._failed = job.failed is not None
         self._loader: SourceLoader | None = None
         self._reported = 0
         self._modules_reported = 0
@@ -213,7 +215,7 @@ class Worker:
             config,
             give=self._channel.send,
             taken=self._taken,
-            on_serving=lambda: self._channel.send({"is": "serving"}),
+            on_serving=self._on_serving,
             changed=self._freshness.changed,
             on_changed=self._on_changed,
             **rest,
@@ -232,6 +234,7 @@ class Worker:
         return [socket.socket(fileno=os.dup(fd)) for fd in self._job.listeners]
 
     def _fail(self, exc: AppError | ConfigError) -> AppFailed:
+        self._failed = True
         failed = AppFailed(exc.message, exc.hint, exc.failure if isinstance(exc, AppError) else None)
         self._opened = {path: stamp(path) for path in self._recorder.opened()}
         self._report_files()
@@ -245,7 +248,6 @@ class Worker:
             self._recorder.settle()
             self._opened = {path: stamp(path) for path in self._recorder.opened()}
             self._report_files()
-            self._report_imports()
         self._channel.send(to_json(event))
 
     def _report_files(self) -> None:
@@ -254,6 +256,11 @@ class Worker:
         opened = tuple(path for path in self._recorder.opened() if path not in executed)
         self._channel.send({"is": "wrote", "paths": list(self._recorder.written())})
         self._channel.send(to_json(FilesLoaded(tuple(executed.items()), opened)))
+
+    def _on_serving(self) -> None:
+        self._channel.send({"is": "serving"})
+        if not self._failed:
+            self._report_imports()
 
     def _stamps(self) -> dict[str, Stamp]:
         loaded = {} if self._loader is None else self._loader.stamps
@@ -265,7 +272,7 @@ class Worker:
 
     def _report_imports(self) -> None:
         self._modules_reported = len(sys.modules)
-        modules = [name for name in others(self._job.first_party) if name not in self._inherited]
+        modules = others(self._job.first_party, known=self._inherited)
         self._channel.send({"is": "imported", "modules": modules, "variables": self._variables.before_others()})
 
     def _on_write(self, path: str) -> None:

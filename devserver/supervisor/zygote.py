@@ -5,8 +5,8 @@ that its ``sys.path``, its interpreter flags and its ``__main__`` are those of o
 enters it: a worker is forked without it and imports it anew.
 
 The supervisor speaks to it over a socket of its own (:mod:`devserver.supervisor.plan`). The answers are messages:
-``ready``, ``unfit`` (what must leave the warm set), ``forked``, ``refused`` and ``exited``. Whatever the zygote cannot
-vouch for any more it refuses, and a fresh process does the work instead.
+``ready``, ``unfit`` (what must leave the warm set), ``forked``, ``stale`` (that one is not what a fresh process would
+be), ``refused`` and ``exited``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(channel_fd: int) -> None:
         os._exit(0)
     # From here on this is a worker.
     del zygote, sock, probe
-    worker.work(channel, forked=True)
+    worker.work(channel, inherited=frozenset(sys.modules))
 
 
 class Zygote:
@@ -96,9 +96,10 @@ class Zygote:
         return None
 
     def _fork(self, channel_fd: int, poll: select.poll) -> socket.socket | None:
-        reason = self._doubt()
-        if reason:
+        threads = imports.thread_count()
+        if threads != self._threads:
             os.close(channel_fd)
+            reason = f"{threads} threads run in it, where {self._threads} did"
             _say(self._sock, {"is": "refused", "reason": reason})
             return None
         with warnings.catch_warnings():
@@ -114,6 +115,10 @@ class Zygote:
             self._children[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
             _say(self._sock, {"is": "forked", "pid": pid})
+            # Looked at while the child imports: there is time until it serves.
+            changed = imports.changed(self._origins)
+            if changed:
+                _say(self._sock, {"is": "stale", "pid": pid, "reason": f"{changed} has changed"})
             return None
         os.setpgid(0, 0)
         self._sock.close()
@@ -130,14 +135,6 @@ class Zygote:
             os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         _say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
-
-    def _doubt(self) -> str:
-        """Why a fork would not be what a fresh process is; empty when it would."""
-        threads = imports.thread_count()
-        if threads != self._threads:
-            return f"{threads} threads run in the warm process, where {self._threads} did"
-        changed = imports.changed(self._origins)
-        return f"{changed} has changed" if changed else ""
 
 
 def _say(sock: socket.socket, message: dict[str, Any]) -> None:

@@ -177,9 +177,13 @@ def test_error_that_only_a_forked_process_has_ends_forking(project: Project) -> 
     project.write("main.py", source)
     with serve(project, **with_packages(project)) as session:
         assert reload(session, project, source + "# 1")["mode"] == "cold"
-        assert any("RuntimeError" in text for text in notices(session))
+        (said,) = notices(session)
+        assert said.startswith("Saves use a process that stands by from now on: ")
+        assert "RuntimeError" in said
         assert session.named("AppFailed") == []
-        assert reload(session, project, source + "# 2")["mode"] == "cold"
+        # In a process of its own nothing is wrong with it.
+        assert reload(session, project, source + "# 2")["mode"] == "standby"
+        assert len(notices(session)) == 1
 
 
 def test_error_that_every_process_has_is_shown_and_forking_goes_on(project: Project) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.reload import PATIENCE_S, Project, Session, answering, serve, until
 
-EDITS = {"fork": 200, "cold": 10}
-RELOADS = {"fork": 50, "cold": 5}
+EDITS = {"fork": 200, "standby": 20, "cold": 10}
+RELOADS = {"fork": 50, "standby": 10, "cold": 5}
 
 
 @pytest.mark.slow

@@ -709,7 +709,7 @@ def test_processes_that_the_app_started_end_with_a_reload(project: Project) -> N
         grandchild = int(session.get().body)
         project.write("main.py", answering("'2'"))
         session.wait("Reloaded")
-        assert not alive(grandchild)
+        until(lambda: not alive(grandchild))
 
 
 def test_request_limit_ends_the_supervisor_with_zero(project: Project) -> None:
