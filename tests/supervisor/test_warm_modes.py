@@ -1,4 +1,4 @@
-"""Saves that fork a warm process: what it may hold, when it is made anew, and that a forked worker is an ordinary one.
+"""Saves that use a warm process: what it may hold, when it is made anew, and that its workers are ordinary ones.
 
 What an app takes from others is made up here: modules in a folder named ``site-packages`` on the path.
 """
@@ -21,7 +21,18 @@ from tests.support.reload import CHECKOUT, Project, Session, alive, answering, s
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project that is forked, with packages of others beside it."""
-    project = Project(tmp_path / "project", mode="fork")
+    return make_project(tmp_path, "fork")
+
+
+@pytest.fixture(params=["fork", "standby"])
+def warm(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """The same in each of the warm modes."""
+    return make_project(tmp_path, request.param)
+
+
+def make_project(tmp_path: Path, mode: str) -> Project:
+    """A project whose main.py answers with 1."""
+    project = Project(tmp_path / "project", mode=mode)
     project.write("pyproject.toml", "")
     project.write("main.py", answering("'1'"))
     packages(project).mkdir()
@@ -98,18 +109,18 @@ def test_damaged_warm_set_is_learned_again(project: Project) -> None:
             assert reload(session, project, answering("'2'", before=f"# {damage}"))["mode"] == "fork"
 
 
-def test_warm_set_holds_no_values_of_variables(project: Project) -> None:
-    install(project, "theirs.py", "import os\nseen = os.environ.get('TOKEN_FOR_TEST')\n")
-    project.write(
+def test_warm_set_holds_no_values_of_variables(warm: Project) -> None:
+    install(warm, "theirs.py", "import os\nseen = os.environ.get('TOKEN_FOR_TEST')\n")
+    warm.write(
         "main.py", answering("theirs.seen", before="import os\nos.environ['TOKEN_FOR_TEST'] = 'hush'\nimport theirs")
     )
     for _ in range(2):
-        with serve(project, **with_packages(project)) as session:
-            kept = (project.root / ".devserver" / "warm.json").read_text()
+        with serve(warm, **with_packages(warm)) as session:
+            kept = (warm.root / ".devserver" / "warm.json").read_text()
             assert "TOKEN_FOR_TEST" in kept
             assert "hush" not in kept
             # What the project's own code sets before an import is there when that is imported ahead of it.
-            reload(session, project, (project.root / "main.py").read_text() + "# 1")
+            reload(session, warm, (warm.root / "main.py").read_text() + "# 1")
             assert session.get().body == "hush"
 
 
@@ -145,29 +156,29 @@ def test_module_that_does_what_a_fork_does_not_survive_is_left_out(project: Proj
         assert notices(session) == []
 
 
-def test_package_that_brings_the_project_along_is_left_out(project: Project) -> None:
-    project.write("plugin.py", "import os\npid = os.getpid()\n")
-    install(project, "host.py", "import plugin\nplugin\n")
+def test_package_that_brings_the_project_along_is_left_out(warm: Project) -> None:
+    warm.write("plugin.py", "import os\npid = os.getpid()\n")
+    install(warm, "host.py", "import plugin\nplugin\n")
     source = answering("plugin.pid == os.getpid()", before="import os, host, plugin")
-    project.write("main.py", source)
-    options = with_packages(project)
-    options["environment"]["PYTHONPATH"] += f"{os.pathsep}{project.root}"
-    with serve(project, **options) as session:
-        assert reload(session, project, source + "# 1")["mode"] == "fork"
+    warm.write("main.py", source)
+    options = with_packages(warm)
+    options["environment"]["PYTHONPATH"] += f"{os.pathsep}{warm.root}"
+    with serve(warm, **options) as session:
+        assert reload(session, warm, source + "# 1")["mode"] == warm.mode
         assert session.get().body == "True"
-        project.write("plugin.py", "pid = 0\n")
+        warm.write("plugin.py", "pid = 0\n")
         session.wait("Reloaded", 2)
         assert session.get().body == "False"
 
 
-def test_module_of_the_project_that_hides_one_of_others_is_found(project: Project) -> None:
-    install(project, "name.py", "whose = 'theirs'\n")
+def test_module_of_the_project_that_hides_one_of_others_is_found(warm: Project) -> None:
+    install(warm, "name.py", "whose = 'theirs'\n")
     source = answering("name.whose", before="import name")
-    project.write("main.py", source)
-    with serve(project, **with_packages(project)) as session:
+    warm.write("main.py", source)
+    with serve(warm, **with_packages(warm)) as session:
         assert session.get().body == "theirs"
-        project.write("name.py", "whose = 'ours'\n")
-        reload(session, project, source + "# 1")
+        warm.write("name.py", "whose = 'ours'\n")
+        reload(session, warm, source + "# 1")
         assert session.get().body == "ours"
 
 
@@ -195,37 +206,54 @@ def test_error_that_every_process_has_is_shown_and_forking_goes_on(project: Proj
         assert len(session.named("AppFailed")) == 1
 
 
+def test_thread_does_no_harm_to_a_process_that_stands_by(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "standby")
+    install(
+        project,
+        "odd.py",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    )
+    source = answering("threading.active_count() > 2", before="import threading, odd")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        for number in (1, 2):
+            reload(session, project, source + f"# {number}")
+            assert session.get().body == "True"
+        assert session.wait("Reloaded", 2)["mode"] == "standby"
+        assert notices(session) == []
+
+
 # When it is made anew
 
 
-def test_module_of_others_that_is_edited_is_imported_again(project: Project) -> None:
-    install(project, "theirs.py", "value = 1\n")
+def test_module_of_others_that_is_edited_is_imported_again(warm: Project) -> None:
+    install(warm, "theirs.py", "value = 1\n")
     source = answering("theirs.value", before="import theirs")
-    project.write("main.py", source)
-    with serve(project, **with_packages(project)) as session:
-        install(project, "theirs.py", "value = 20\n")
-        reload(session, project, source + "# 1")
+    warm.write("main.py", source)
+    with serve(warm, **with_packages(warm)) as session:
+        install(warm, "theirs.py", "value = 20\n")
+        reload(session, warm, source + "# 1")
         assert session.get().body == "20"
 
 
-def test_package_that_is_installed_is_seen(project: Project) -> None:
-    install(project, "asks.py", "try:\n    import extra\nexcept ImportError:\n    extra = None\n")
+def test_package_that_is_installed_is_seen(warm: Project) -> None:
+    install(warm, "asks.py", "try:\n    import extra\nexcept ImportError:\n    extra = None\n")
     source = answering("asks.extra is not None", before="import asks")
-    project.write("main.py", source)
-    with serve(project, **with_packages(project)) as session:
+    warm.write("main.py", source)
+    with serve(warm, **with_packages(warm)) as session:
         assert session.get().body == "False"
-        install(project, "extra/__init__.py", "")
-        reload(session, project, source + "# 1")
+        install(warm, "extra/__init__.py", "")
+        reload(session, warm, source + "# 1")
         assert session.get().body == "True"
 
 
-def test_variable_of_an_env_file_is_seen_by_what_others_made(project: Project) -> None:
-    install(project, "theirs.py", "import os\nseen = os.environ.get('FROM_FILE')\n")
-    project.write("main.py", answering("theirs.seen", before="import theirs"))
-    project.write("settings.env", "FROM_FILE=1\n")
-    with serve(project, env_file="settings.env", **with_packages(project)) as session:
+def test_variable_of_an_env_file_is_seen_by_what_others_made(warm: Project) -> None:
+    install(warm, "theirs.py", "import os\nseen = os.environ.get('FROM_FILE')\n")
+    warm.write("main.py", answering("theirs.seen", before="import theirs"))
+    warm.write("settings.env", "FROM_FILE=1\n")
+    with serve(warm, env_file="settings.env", **with_packages(warm)) as session:
         for number, value in enumerate(("2", "3"), start=1):
-            project.write("settings.env", f"FROM_FILE={value}\n")
+            warm.write("settings.env", f"FROM_FILE={value}\n")
             session.wait("Reloaded", number)
             assert session.get().body == value
 
@@ -257,8 +285,8 @@ def zygote_of(session: Session) -> int:
 # A forked worker is an ordinary process
 
 
-def test_forked_worker_can_use_multiprocessing(project: Project) -> None:
-    project.write("jobs.py", "def double(number):\n    return number * 2\n")
+def test_warm_worker_can_use_multiprocessing(warm: Project) -> None:
+    warm.write("jobs.py", "def double(number):\n    return number * 2\n")
     source = answering(
         "run()",
         before="""
@@ -273,13 +301,13 @@ def run():
     return found
 """,
     )
-    project.write("main.py", source)
-    with serve(project) as session:
-        reload(session, project, source + "# 1")
+    warm.write("main.py", source)
+    with serve(warm) as session:
+        reload(session, warm, source + "# 1")
         assert session.get().body == "[42, 42]"
 
 
-def test_forked_worker_looks_like_a_fresh_one(project: Project) -> None:
+def test_warm_worker_looks_like_a_fresh_one(warm: Project) -> None:
     source = answering(
         "look()",
         before="""
@@ -295,10 +323,10 @@ def look():
     })
 """,
     )
-    project.write("main.py", source)
-    with serve(project, environment={"FOR_ALL": "1"}) as session:
+    warm.write("main.py", source)
+    with serve(warm, environment={"FOR_ALL": "1"}) as session:
         cold = json.loads(session.get().body)
-        reload(session, project, source + "# 1")
+        reload(session, warm, source + "# 1")
         assert json.loads(session.get().body) == cold
 
 
@@ -314,15 +342,15 @@ def test_forked_workers_do_not_share_random_numbers(project: Project) -> None:
         assert len(seen) == 3
 
 
-def test_forked_worker_runs_its_exit_functions(project: Project) -> None:
+def test_warm_worker_runs_its_exit_functions(warm: Project) -> None:
     source = answering(
         "'{0}'", before="import atexit, pathlib\natexit.register(lambda: pathlib.Path('ended').write_text('{0}'))"
     )
-    with serve(project) as session:
-        reload(session, project, source.replace("{0}", "2"))
-        reload(session, project, answering("'3'"))
-        until(lambda: (project.root / "ended").exists())
-        assert (project.root / "ended").read_text() == "2"
+    with serve(warm) as session:
+        reload(session, warm, source.replace("{0}", "2"))
+        reload(session, warm, answering("'3'"))
+        until(lambda: (warm.root / "ended").exists())
+        assert (warm.root / "ended").read_text() == "2"
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(project: Project) -> None:
