@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         conditions = Conditions(
             python=python,
             directory=Path(directory),
-            env=_environment(),
+            env=clean_environment(),
             server_core=server_core,
             connections=arguments.connections,
             seconds=arguments.seconds,
@@ -151,7 +151,7 @@ def _cores(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
     return server_core, client_core
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()

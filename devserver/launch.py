@@ -26,6 +26,7 @@ from devserver.events import Emitter
 from devserver.server import listeners as listening
 
 if TYPE_CHECKING:
+    from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
 
 __all__ = ["Server", "end_threads", "run", "serve"]
@@ -38,6 +39,7 @@ def serve(
     directory: Path,
     port_is_default: bool = False,
     added: Mapping[str, str] | None = None,
+    early: Early | None = None,
 ) -> int:
     """Serves as a command does, until it is stopped. Garbage is collected from here on, if it was not.
 
@@ -45,6 +47,7 @@ def serve(
     :param directory: the working directory, in which we are already.
     :param port_is_default: nobody asked for the port, so that another one may be taken instead.
     :param added: the variables that env files have put into the environment.
+    :param early: an interpreter that was started for reloading before the settings were known.
     :returns: the exit code. Call :func:`end_threads` with it when the UI is closed.
     :raises DevserverError: an address cannot be bound, or the app does not load or start.
     """
@@ -60,9 +63,11 @@ def serve(
             from devserver.supervisor.reload import ReloadSupervisor
 
             gc.enable()
-            return ReloadSupervisor(config, target, listeners, emitter, added=added).run()
+            return ReloadSupervisor(config, target, listeners, emitter, added=added, early=early).run()
         from devserver.supervisor.single import run_single
 
+        if early is not None:
+            early.close()
         gc.enable()
         return run_single(config, target, listeners, emitter)
     finally:

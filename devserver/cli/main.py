@@ -7,6 +7,7 @@ when it runs: ``dev --version`` must not wait for a server, nor the server for t
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 """What a shell expects of a program that Ctrl+C ended: 128 + SIGINT."""
+
+WARM_SET = os.path.join(".devserver", "warm.json")
+"""Where it lies, when it does, that an earlier start learned what a warm process imports."""
 
 
 def main() -> NoReturn:
@@ -61,10 +65,15 @@ def _dispatch(arguments: list[str]) -> int:
         # The way that is taken every day does without typer: see arguments.py. Imports make hardly any garbage, and
         # looking for it takes a twentieth of the start; launch.serve() has it looked for again.
         gc.disable()
+        early = None
+        if os.path.exists(WARM_SET) and "--no-reload" not in arguments:
+            from devserver.supervisor.early import Early
+
+            early = Early.start()
         from devserver.cli.arguments import read
         from devserver.cli.run import run
 
-        return run(read(arguments[1:]))
+        return run(read(arguments[1:]), early)
     from devserver.cli.commands import dispatch
 
     return dispatch(arguments)

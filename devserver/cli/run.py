@@ -19,13 +19,24 @@ from devserver.events import Emitter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from devserver.supervisor.early import Early
 
-def run(given: Mapping[str, object]) -> int:
+
+def run(given: Mapping[str, object], early: Early | None = None) -> int:
     """Serves until it is stopped.
 
     :param given: field name → value, for the options on the command line.
+    :param early: what was started before they were read.
     :raises DevserverError: the settings are wrong; what goes wrong later is reported by the UI.
     """
+    try:
+        return _run(given, early)
+    finally:
+        if early is not None:
+            early.close()
+
+
+def _run(given: Mapping[str, object], early: Early | None) -> int:
     resolved = resolve("run", given, environ=os.environ, directory=working_directory())
     enter(resolved.directory)
     os.chdir(resolved.directory)
@@ -46,6 +57,7 @@ def run(given: Mapping[str, object]) -> int:
             directory=resolved.directory,
             port_is_default=resolved.origins["port"] == DEFAULT,
             added=resolved.environment,
+            early=early,
         )
     except DevserverError as exc:
         ui.error(exc)

@@ -126,6 +126,8 @@ class Inbox:
         :raises ValueError: what has arrived is no message.
         """
         data, fds, _, _ = socket.recv_fds(sock, READ_BYTES, FDS_A_READ_MAX)
+        for fd in fds:
+            os.set_inheritable(fd, False)
         self._fds.extend(fds)
         if not data:
             return None
@@ -336,7 +338,7 @@ class WorkerChannel:
 
 
 class First(NamedTuple):
-    """What a worker reads before its channel has a thread."""
+    """What a worker reads before its channel has a thread: one message after the other."""
 
     message: Message
     rest: list[Message]
@@ -345,13 +347,15 @@ class First(NamedTuple):
     """Reads on."""
 
 
-def receive_first(sock: socket.socket, inbox: Inbox | None = None) -> First:
+def receive_first(sock: socket.socket, before: First | None = None) -> First:
     """Reads one message on a blocking socket.
 
-    :param inbox: what has read from the socket before, if anything has.
+    :param before: what this has returned the last time.
     :raises EOFError: the supervisor went before it had sent one.
     """
-    inbox = Inbox() if inbox is None else inbox
+    if before is not None and before.rest:
+        return First(before.rest[0], before.rest[1:], before.inbox)
+    inbox = Inbox() if before is None else before.inbox
     while True:
         messages = inbox.receive(sock)
         if messages is None:

@@ -52,7 +52,7 @@ class ColdSpawner:
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
         """See :class:`Spawner`; nothing is kept warm."""
 
-    def stale(self) -> None:
+    def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`Spawner`; nothing is kept."""
 
     def retire(self) -> None:

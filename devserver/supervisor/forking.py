@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from devserver.errors import ConfigError
 from devserver.events import Notice
 from devserver.supervisor.channel import Message, channel_pair
-from devserver.supervisor.cold import ColdProcess, start_interpreter
+from devserver.supervisor.cold import ColdProcess
+from devserver.supervisor.early import Early, start_zygote
 from devserver.supervisor.handle import Handle, Job, Process, kill_group
 from devserver.supervisor.plan import FORK, RETIRE, Plan
 from devserver.supervisor.warm_set import WarmSet
@@ -30,7 +31,8 @@ from devserver.supervisor.warm_set import WarmSet
 if TYPE_CHECKING:
     import subprocess
 
-ZYGOTE = "devserver.supervisor.zygote"
+    from devserver.supervisor.channel import SupervisorChannel
+
 UNFIT_ROUNDS_MAX = 8
 """How often in a row a zygote may turn out to hold what it must not."""
 CRASHES_MAX = 2
@@ -128,6 +130,7 @@ class ForkSpawner:
     :param search_path: the folder that the project's modules are imported from.
     :param say: tells the person something.
     :param on_stale: called with a process that holds what has changed on disk; no other one will.
+    :param early: an interpreter that was started for the first zygote.
     :param on_unfit: called when it has turned out that this app cannot be forked, with the reason.
     """
 
@@ -143,12 +146,14 @@ class ForkSpawner:
         say: Callable[[Notice], None],
         on_stale: Callable[[Process], None],
         on_unfit: Callable[[str], None],
+        early: Early | None = None,
     ) -> None:
         self._first_party = first_party
         self._search_path = search_path
         self._say = say
         self._on_stale = on_stale
         self._on_unfit = on_unfit
+        self._early = early
         self._closed = False
         self._warm = WarmSet(root)
         self._selector: selectors.BaseSelector | None = None
@@ -194,7 +199,7 @@ class ForkSpawner:
         if changed or (self._ready is None and self._coming is None):
             self._begin()
 
-    def stale(self) -> None:
+    def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`; a zygote that is stale has said so itself."""
 
     def retire(self) -> None:
@@ -234,11 +239,13 @@ class ForkSpawner:
             return
         environment = {**self._environment, **self._warm.variables}
         try:
-            zygote = Zygote(self._environment, self._listeners, environment)
+            early = None if self._early is None else self._early.take(environment)
+            zygote = Zygote(self._environment, *(early or start_zygote(environment)))
         except OSError as exc:
             self._say(Notice("warning", f"A warm process cannot be started: {exc}."))
             return
-        zygote.plan(self._warm.modules, self._first_party)
+        plan = Plan(tuple(self._warm.modules), self._first_party, environment, len(self._listeners))
+        zygote.plan(plan, self._listeners)
         self._coming = zygote
         self._all.append(zygote)
         if self._selector is None:
@@ -347,30 +354,24 @@ class Zygote:
     """The supervisor's view of one zygote.
 
     :param basis: the environment of the workers that it can stand in for.
-    :param listeners: descriptors that its workers will have.
-    :param environment: its own.
-    :raises OSError: no process can be made.
+    :param process: what :func:`~devserver.supervisor.early.start_zygote` has started.
+    :param channel: to it.
     """
 
-    def __init__(self, basis: Mapping[str, str], listeners: Sequence[int], environment: Mapping[str, str]) -> None:
+    def __init__(self, basis: Mapping[str, str], process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
         self.environment = dict(basis)
-        self.channel, theirs = channel_pair()
-        with theirs:
-            try:
-                self._process: subprocess.Popen[bytes] = start_interpreter(
-                    ZYGOTE, theirs.fileno(), listeners, environment
-                )
-            except OSError:
-                self.channel.close()
-                raise
+        self.channel = channel
+        self._process = process
         self._is_ready = False
         self._waiting: deque[ForkedProcess] = deque()
         self._asked: deque[ForkedProcess] = deque()
         self._children: dict[int, ForkedProcess] = {}
 
-    def plan(self, modules: Sequence[str], first_party: Container[str]) -> None:
-        """Tells it what to import."""
-        self.channel.send(Plan(tuple(modules), first_party).to_message())
+    def plan(self, plan: Plan, listeners: Sequence[int]) -> None:
+        """Tells it what to import, and gives it the sockets of its workers."""
+        self.channel.send(plan.to_message())
+        for fd in listeners:
+            self.channel.send({"do": "listen"}, os.dup(fd))
 
     def fork(self, process: ForkedProcess) -> None:
         """Has it make ``process`` as soon as it can."""

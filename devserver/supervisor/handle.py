@@ -121,8 +121,11 @@ class Spawner(Protocol):
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
         """A worker has told what it imported from others, and which environment variables it had set before that."""
 
-    def stale(self) -> None:
-        """What is kept in reserve holds what has changed on disk."""
+    def stale(self, unfit: Mapping[str, str]) -> None:
+        """A process that was kept in reserve held what it should not.
+
+        :param unfit: modules that must not be imported ahead of the app → why; empty when files have changed.
+        """
 
     def retire(self) -> None:
         """Makes nothing any more; what has been made lives on until :meth:`close`."""

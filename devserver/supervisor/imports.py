@@ -25,9 +25,12 @@ _FILES = "/proc/self/fd"
 _HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", _FILES)
 
 
-def warm_up(modules: Iterable[str], first_party: Container[str]) -> Probe:
-    """Imports what can be imported of ``modules``, in that order; returns what was seen."""
-    probe = Probe(first_party)
+def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: bool) -> Probe:
+    """Imports what can be imported of ``modules``, in that order; returns what was seen.
+
+    :param to_fork: this process will be forked, so that threads and open files count; seen on Linux only.
+    """
+    probe = Probe(first_party, to_fork=to_fork)
     sys.meta_path.insert(0, probe)
     try:
         for name in modules:
@@ -40,7 +43,7 @@ def warm_up(modules: Iterable[str], first_party: Container[str]) -> Probe:
     finally:
         sys.meta_path.remove(probe)
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if others and not probe.unfit:
+    if to_fork and others and not probe.unfit:
         probe.unfit["?"] = f"leaves the thread {others[0]} behind"
     return probe
 
@@ -54,9 +57,10 @@ class Probe:
     """A finder in front of ``sys.meta_path``: it finds what the others find, and looks at what executing that leaves.
 
     :param first_party: which files are the project's.
+    :param to_fork: threads and open files count as well.
     """
 
-    def __init__(self, first_party: Container[str]) -> None:
+    def __init__(self, first_party: Container[str], *, to_fork: bool) -> None:
         self.unfit: dict[str, str] = {}
         """Modules that must leave the warm set → why. Those that were importing one are there as well, with no reason
         of their own."""
@@ -64,8 +68,9 @@ class Probe:
         """Modules that could not be imported → the error."""
         self._first_party = first_party
         self._running: list[str] = []
-        self._threads = set(os.listdir(_THREADS))
-        self._files = _open_files()
+        self._to_fork = to_fork
+        self._threads = set(os.listdir(_THREADS)) if to_fork else set()
+        self._files = _open_files() if to_fork else {}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -112,6 +117,8 @@ class Probe:
 
     def _look(self, name: str) -> None:
         """Finds what has come since the last look, which ``name`` has done."""
+        if not self._to_fork:
+            return
         threads = os.listdir(_THREADS)
         if len(threads) != len(self._threads):
             new = set(threads) - self._threads
@@ -130,14 +137,6 @@ class Probe:
         self.unfit[name] = reason
         for importer in self._running:
             self.unfit.setdefault(importer, "")
-
-
-def forget(first_party: Container[str]) -> None:
-    """Takes the project's own modules out again that came along with others."""
-    for name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        if isinstance(path, str) and path in first_party:
-            del sys.modules[name]
 
 
 def origins() -> dict[str, tuple[int, int]]:

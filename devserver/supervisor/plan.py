@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,14 @@ class Plan:
 
     :ivar modules: what to import, in this order.
     :ivar first_party: which files are the project's.
+    :ivar environment: the variables to import with.
+    :ivar listeners: how many listening sockets follow, one with each message.
     """
 
     modules: tuple[str, ...]
     first_party: Container[str]
+    environment: Mapping[str, str]
+    listeners: int
 
     def to_message(self) -> Message:
         """The plan as a message."""

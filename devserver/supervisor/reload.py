@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from devserver.config.target import Target
     from devserver.server.listeners import Listener
     from devserver.supervisor.channel import Message
+    from devserver.supervisor.early import Early
     from devserver.supervisor.observers import Teller
 
 GRACE_S = 2.0
@@ -118,6 +119,7 @@ class ReloadSupervisor:
     :param spawner: how workers are made; by default as ``reload_mode`` says.
     :param added: the variables that came into ``os.environ`` from env files, which are read again for every worker.
     :param told_by: who listens to ``emitter``.
+    :param early: an interpreter that was started before all of this was known.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class ReloadSupervisor:
         spawner: Spawner | None = None,
         added: Mapping[str, str] | None = None,
         told_by: Teller = "ui",
+        early: Early | None = None,
     ) -> None:
         self._config = config
         self._target = target
@@ -137,12 +140,15 @@ class ReloadSupervisor:
         self._emitter = emitter
         self._added = dict(added or {})
         self._told_by = told_by
+        self._early = early
 
         directory = Path.cwd()
         root = project_root(target, directory)
         reload_dirs = tuple(os.path.abspath(folder) for folder in config.reload_dirs or ())
         self._first_party = FirstParty.of(root, reload_dirs)
         self._spawner = spawner if spawner is not None else self._choose_spawner(root)
+        if early is not None and not isinstance(self._spawner, ForkSpawner):
+            early.close()
         self._judge = Judge(
             root=str(root),
             reload_dirs=reload_dirs,
@@ -386,6 +392,7 @@ class ReloadSupervisor:
             say=self._emitter.emit,
             on_stale=self._on_stale,
             on_unfit=self._distrust,
+            early=self._early,
         )
 
     def _make_standby(self, root: str | Path, why: str) -> Spawner:
@@ -578,7 +585,7 @@ class ReloadSupervisor:
                     self._on_paths(map(str, message["paths"]))
                 self._resume()
             case "stale":
-                self._spawner.stale()
+                self._spawner.stale(message["unfit"])
                 self._on_stale(handle.process)
             case "imported":
                 self._spawner.learned(handle.process, message["modules"], message["variables"])

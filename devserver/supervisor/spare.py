@@ -1,6 +1,7 @@
 """A process that stands by: it imports the warm set, and does the first job that comes.
 
 What it imports stays in it, so threads and open files do no harm; only what is the project's own may not be among them.
+When it is, or when files have changed since they were imported, the process says so and is ended.
 """
 
 from __future__ import annotations
@@ -26,18 +27,14 @@ def main(channel_fd: int) -> None:
     plan = Plan.from_message(first.message)
     # Nothing that is imported is ever garbage.
     gc.disable()
-    imports.warm_up(plan.modules, plan.first_party)
-    imports.forget(plan.first_party)
+    unfit = imports.warm_up(plan.modules, plan.first_party, to_fork=False).unfit
     origins = imports.origins()
-    # The job may have come with the plan, or comes when somebody saves.
+    # The job comes with the plan, or when somebody saves.
     try:
-        job = first.rest.pop(0) if first.rest else None
-        if job is None:
-            rest = receive_first(sock, first.inbox)
-            job, first = rest.message, rest
+        job = receive_first(sock, first)
     except (OSError, EOFError):
         os._exit(0)
     changed = imports.changed(origins)
-    if changed:
-        sock.sendall(encode({"is": "stale", "reason": f"{changed} has changed"}))
-    worker.work(sock, first._replace(message=job), inherited=frozenset(sys.modules))
+    if changed or unfit:
+        sock.sendall(encode({"is": "stale", "unfit": unfit}))
+    worker.work(sock, job, inherited=frozenset(sys.modules))

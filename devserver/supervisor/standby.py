@@ -93,8 +93,10 @@ class StandbySpawner:
             self._discard()
         self._prepare()
 
-    def stale(self) -> None:
+    def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
+        if unfit:
+            self._warm.drop(unfit)
         self._discard()
 
     def retire(self) -> None:
@@ -152,4 +154,4 @@ class Spare:
             except OSError:
                 self.channel.close()
                 raise
-        self.channel.send(Plan(tuple(modules), first_party).to_message())
+        self.channel.send(Plan(tuple(modules), first_party, environment, listeners=0).to_message())

@@ -15,8 +15,7 @@ def others(first_party: Container[str], *, known: Container[str] = ()) -> list[s
 
     :param known: names that need not be told.
     """
-    new = [(name, module) for name, module in list(sys.modules.items()) if name not in known]
-    return [name for name, module in new if _is_others(name, module, first_party)]
+    return [name for name in [*sys.modules] if name not in known and _is_others(name, sys.modules[name], first_party)]
 
 
 class VariableRecorder:

@@ -64,12 +64,19 @@ def main(channel_fd: int) -> None:
     work(socket.socket(fileno=channel_fd))
 
 
-def work(sock: socket.socket, first: First | None = None, *, inherited: frozenset[str] = frozenset()) -> None:
+def work(
+    sock: socket.socket,
+    first: First | None = None,
+    *,
+    inherited: frozenset[str] = frozenset(),
+    listeners: tuple[int, ...] | None = None,
+) -> None:
     """Does one job; ends in SystemExit, so that the app's atexit functions run.
 
     :param sock: the worker's end of its channel.
     :param first: the job, when it has been read already.
     :param inherited: modules that were imported ahead of it.
+    :param listeners: descriptors of the listening sockets, when this process has them under other numbers.
     """
     sock.set_inheritable(False)
     try:
@@ -80,7 +87,9 @@ def work(sock: socket.socket, first: First | None = None, *, inherited: frozense
     gc.disable()
     job = Job.from_message(first.message)
     reset_signals()
-    _set_environment(job.environment)
+    set_environment(job.environment)
+    if listeners is not None:
+        job = dataclasses.replace(job, listeners=listeners)
     sys.argv[:] = job.argv
     worker = Worker(job, sock, first, inherited=inherited)
     # Registered before the app can register anything, so called after all of that.
@@ -344,7 +353,7 @@ def _for_reload(job: Job) -> Config:
     return job.config
 
 
-def _set_environment(wanted: Mapping[str, str]) -> None:
+def set_environment(wanted: Mapping[str, str]) -> None:
     """Makes ``os.environ`` what it would be in a process that was started with ``wanted``."""
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]

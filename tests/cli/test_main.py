@@ -55,7 +55,7 @@ def test_mistake_gets_a_sentence_and_exit_code_two(
 def test_error_of_the_app_has_its_own_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: object) -> int:
+    def fail(*_: object) -> int:
         raise AppLoadError("It is gone.", hint="Look for it.")
 
     monkeypatch.setattr(run_command, "run", fail)
@@ -66,7 +66,7 @@ def test_error_of_the_app_has_its_own_exit_code(
 def test_bug_of_ours_shows_its_traceback_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: object) -> int:
+    def fail(*_: object) -> int:
         raise RuntimeError("odd")
 
     monkeypatch.setattr(run_command, "run", fail)
@@ -77,7 +77,7 @@ def test_bug_of_ours_shows_its_traceback_and_says_so(
 
 
 def test_interrupt_ends_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: object) -> int:
+    def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_command, "run", interrupt)
@@ -85,7 +85,7 @@ def test_interrupt_ends_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_exit_code_of_the_command_is_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_command, "run", lambda given: len(given))
+    monkeypatch.setattr(run_command, "run", lambda given, _: len(given))
     monkeypatch.setattr(sys, "argv", ["dev", "run", "--port", "1", "main:app", "--no-reload"])
     with pytest.raises(SystemExit) as caught:
         cli.main()

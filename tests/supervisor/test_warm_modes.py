@@ -116,6 +116,7 @@ def test_warm_set_holds_no_values_of_variables(warm: Project) -> None:
     )
     for _ in range(2):
         with serve(warm, **with_packages(warm)) as session:
+            until((warm.root / ".devserver" / "warm.json").exists)
             kept = (warm.root / ".devserver" / "warm.json").read_text()
             assert "TOKEN_FOR_TEST" in kept
             assert "hush" not in kept
@@ -164,10 +165,13 @@ def test_package_that_brings_the_project_along_is_left_out(warm: Project) -> Non
     options = with_packages(warm)
     options["environment"]["PYTHONPATH"] += f"{os.pathsep}{warm.root}"
     with serve(warm, **options) as session:
-        assert reload(session, warm, source + "# 1")["mode"] == warm.mode
+        # A process that stands by finds it out when it is needed.
+        reload(session, warm, source + "# 1")
+        assert session.get().body == "True"
+        assert reload(session, warm, source + "# 2")["mode"] == warm.mode
         assert session.get().body == "True"
         warm.write("plugin.py", "pid = 0\n")
-        session.wait("Reloaded", 2)
+        session.wait("Reloaded", 3)
         assert session.get().body == "False"
 
 
