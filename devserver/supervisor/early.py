@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from devserver.supervisor.channel import SupervisorChannel, channel_pair
-from devserver.supervisor.cold import start_interpreter
+from devserver.supervisor.interpreter import start_interpreter
 
 if TYPE_CHECKING:
     import subprocess

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from devserver.events import Notice
 from devserver.supervisor.channel import SupervisorChannel, channel_pair
-from devserver.supervisor.cold import ColdProcess, start_interpreter
+from devserver.supervisor.cold import ColdProcess
 from devserver.supervisor.handle import Handle, Job, Process
+from devserver.supervisor.interpreter import start_interpreter
 from devserver.supervisor.plan import Plan
 from devserver.supervisor.warm_set import WarmSet
 
