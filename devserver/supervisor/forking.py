@@ -288,7 +288,7 @@ class ForkSpawner:
         match message.get("is"):
             case "ready":
                 self._unfit_rounds = 0
-                self._became_ready(zygote, int(message["count"]))
+                self._became_ready(zygote, int(message["count"]), message["skipped"])
             case "unfit":
                 self._became_unfit(zygote, {str(name): str(why) for name, why in message["modules"].items()})
             case "forked":
@@ -312,13 +312,15 @@ class ForkSpawner:
             self._retire(zygote)
             self._begin()
 
-    def _became_ready(self, zygote: Zygote, count: int) -> None:
+    def _became_ready(self, zygote: Zygote, count: int, skipped: Mapping[str, str]) -> None:
         if zygote is not self._coming:
             return
         earlier, self._ready, self._coming = self._ready, zygote, None
         if earlier is not None:
             self._retire(earlier)
         zygote.become_ready()
+        for name, error in skipped.items():
+            self._say(Notice("debug", f"{name} cannot be imported ahead of the app: {error}"))
         self._say(Notice("debug", f"Saves fork a process that has {count} modules imported."))
 
     def _became_unfit(self, zygote: Zygote, unfit: Mapping[str, str]) -> None:

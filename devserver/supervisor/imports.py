@@ -11,14 +11,19 @@ import importlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Container, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-QUIET_THREADS = {"numpy": "", "scipy": "", "pyarrow": "jemalloc_bg_thd", "polars": ""}
-"""Packages whose native threads do no harm to a fork: libraries such as OpenBLAS and jemalloc make them again, or end
-them before it. The value is what such a thread's name begins with."""
+QUIET_THREADS = ("jemalloc_bg_thd",)
+"""Beginnings of the names of native threads that do no harm to a fork, whoever starts them."""
+QUIET_PACKAGES = ("numpy", "scipy", "polars", "_polars_runtime")
+"""Beginnings of the names of packages whose native threads do none: OpenBLAS ends its own before a fork and makes them
+again when it needs them, and polars has one that only tidies up."""
+NAMED_S = 0.05
+"""How long a thread may take to give itself a name."""
 
 _THREADS = "/proc/self/task"
 _FILES = "/proc/self/fd"
@@ -123,7 +128,7 @@ class Probe:
         if len(threads) != len(self._threads):
             new = set(threads) - self._threads
             self._threads = set(threads)
-            loud = [comm for comm in map(_thread_name, new) if comm and not _is_quiet(name, comm)]
+            loud = [] if name.startswith(QUIET_PACKAGES) else [comm for comm in map(_settled_name, new) if comm]
             if loud:
                 self._blame(name, f"starts a thread ({loud[0]})")
         files = os.listdir(_FILES)
@@ -179,13 +184,20 @@ def _stamp(path: str) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
-def _thread_name(tid: str) -> str:
-    try:
-        with open(f"{_THREADS}/{tid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        # It has ended already.
-        return ""
+def _settled_name(tid: str) -> str:
+    """The name of a thread that does harm; empty when it does none, or has ended."""
+    deadline = time.monotonic() + NAMED_S
+    while True:
+        try:
+            with open(f"{_THREADS}/{tid}/comm", encoding="utf-8", errors="replace") as file:
+                name = file.read().strip()
+        except OSError:
+            return ""
+        if name.startswith(QUIET_THREADS):
+            return ""
+        if time.monotonic() > deadline:
+            return name
+        time.sleep(NAMED_S / 10)
 
 
 def _open_files() -> dict[str, str]:
@@ -201,8 +213,3 @@ def _open_files() -> dict[str, str]:
 
 def _is_harmless(place: str) -> bool:
     return place in _HARMLESS_FILES or place == f"/proc/{os.getpid()}/fd"
-
-
-def _is_quiet(module: str, thread: str) -> bool:
-    start = QUIET_THREADS.get(module.partition(".")[0])
-    return start is not None and thread.startswith(start)

@@ -72,6 +72,8 @@ ANSWER_S = 0.5
 """A worker that has not begun to stop this long after its grace has a blocked loop."""
 EXIT_S = 1.0
 """Between the end of the app's shutdown and the end of the process: threads that hold it do not count."""
+EXIT_UNAWAITED_S = 5.0
+"""The same when new code serves already."""
 KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 SETTLE_S = 0.5
@@ -642,7 +644,8 @@ class ReloadSupervisor:
             case ServerStopped():
                 handle.stopped = True
                 if handle.stopping:
-                    handle.deadline = time.monotonic() + EXIT_S
+                    wait_s = EXIT_S if self._stopping or self._sequential else EXIT_UNAWAITED_S
+                    handle.deadline = time.monotonic() + wait_s
             case _:
                 pass
         self._emitter.emit(event)

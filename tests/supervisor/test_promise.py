@@ -144,6 +144,9 @@ def test_request_after_a_touch_is_answered_without_a_reload(project: Project) ->
 def test_touch_while_reloads_are_paused_holds_nothing_up(project: Project) -> None:
     with serve(project) as session:
         session.order("pause")
+        session.wait("Obeyed")
+        # The supervisor takes it up in its next turn.
+        time.sleep(0.2)
         project.replace("main.py", answering("'2'"))
         assert session.get().body == "1"
         session.order("resume")

@@ -45,5 +45,6 @@ def test_package_is_warm_and_works(project: Project, name: str) -> None:
         for number in (1, 2):
             project.replace("main.py", source + f"# {number}")
             assert session.wait("Reloaded", number)["mode"] == project.mode
-            assert session.get().body == f"{project.mode != 'cold'} {value}"
+            told = session.named("Notice")
+            assert session.get().body == f"{project.mode != 'cold'} {value}", told
         assert [event["text"] for event in session.named("Notice") if event["level"] != "debug"] == []

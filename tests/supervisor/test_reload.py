@@ -91,10 +91,12 @@ def test_burst_of_saves_ends_with_the_last(project: Project) -> None:
 
 def test_save_during_an_import_abandons_the_candidate(project: Project) -> None:
     with serve(project) as session:
-        project.write("main.py", answering("'slow'", before="import time; time.sleep(600)"))
-        session.wait("FilesChanged")
-        slow = session.wait("ServerStarting", 2)["pid"]
-        until(lambda: alive(slow))
+        slowly = "import os, pathlib, time\npathlib.Path('../importing').write_text(str(os.getpid()))\ntime.sleep(600)"
+        project.write("main.py", answering("'slow'", before=slowly))
+        importing = project.root.parent / "importing"
+        until(lambda: importing.exists() and importing.read_text())
+        slow = int(importing.read_text())
+        assert alive(slow)
         project.write("main.py", answering("'2'"))
         assert session.wait("Reloaded")["paths"] == [str(project.root / "main.py")]
         assert session.get().body == "2"

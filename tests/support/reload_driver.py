@@ -63,3 +63,4 @@ def _write(data: dict[str, Any]) -> None:
 def _obey(supervisor: ReloadSupervisor) -> None:
     for line in sys.stdin:
         supervisor.post(COMMANDS[line.strip()])
+        _write({"event": "Obeyed"})
