@@ -263,7 +263,7 @@ class ReloadSupervisor:
         if self._spawn_due:
             if not self._older:
                 self._spawn(None)
-        elif self._newest is not None and all(handle.stopped for handle in self._older):
+        elif self._newest is not None and self._kept is None and all(handle.stopped for handle in self._older):
             self._newest.go()
             if self._newest.takes:
                 self._pass_on(self._newest)

@@ -38,7 +38,7 @@ def test_package_is_warm_and_works(project: Project, name: str) -> None:
     imported, expression, value = PACKAGES[name]
     first = imported.partition(",")[0].partition(".")[0]
     before = f"import sys\nwarm = {first!r} in sys.modules\nimport {imported}\n"
-    source = answering(f"f'{{warm}} {{{expression}}}'", before=before)
+    source = answering(f"'{{}} {{}}'.format(warm, {expression})", before=before)
     project.write("main.py", source)
     with serve(project) as session:
         assert session.get().body == f"False {value}"
