@@ -89,14 +89,29 @@ def test_burst_of_saves_ends_with_the_last(project: Project) -> None:
         assert session.named("WorkerDied") == []
 
 
+def slowly(project: Project) -> str:
+    """Source whose import takes for ever, and tells in a file beside the project which process does it."""
+    path = str(project.root.parent / "importing")
+    tell = f"pathlib.Path({path!r}).write_text(f'{{os.getpid()}}.')"
+    return answering("'slow'", before=f"import os, pathlib, time\n{tell}\ntime.sleep(600)")
+
+
+def wait_importing(project: Project, other_than: int = 0) -> int:
+    """The process that imports such source, as soon as there is one."""
+    path = project.root.parent / "importing"
+
+    def found() -> int:
+        text = path.read_text() if path.exists() else ""
+        return int(text[:-1]) if text.endswith(".") else 0
+
+    until(lambda: found() not in {0, other_than})
+    return found()
+
+
 def test_save_during_an_import_abandons_the_candidate(project: Project) -> None:
     with serve(project) as session:
-        slowly = "import os, pathlib, time\npathlib.Path('../importing').write_text(str(os.getpid()))\ntime.sleep(600)"
-        project.write("main.py", answering("'slow'", before=slowly))
-        importing = project.root.parent / "importing"
-        until(lambda: importing.exists() and importing.read_text())
-        slow = int(importing.read_text())
-        assert alive(slow)
+        project.write("main.py", slowly(project))
+        slow = wait_importing(project)
         project.write("main.py", answering("'2'"))
         assert session.wait("Reloaded")["paths"] == [str(project.root / "main.py")]
         assert session.get().body == "2"
@@ -107,10 +122,10 @@ def test_changes_during_a_reload_are_part_of_it(project: Project) -> None:
     project.write("part.py", "value = 1")
     project.write("main.py", answering("value", before="from part import value"))
     with serve(project) as session:
-        project.write("main.py", answering("'slow'", before="import time; time.sleep(600)"))
-        session.wait("ServerStarting", 2)
+        project.write("main.py", slowly(project))
+        slow = wait_importing(project)
         project.write("part.py", "value = 2")
-        session.wait("ServerStarting", 3)
+        wait_importing(project, other_than=slow)
         project.write("main.py", answering("value", before="from part import value"))
         reloaded = session.wait("Reloaded")
         assert reloaded["paths"] == [str(project.root / "main.py"), str(project.root / "part.py")]
