@@ -41,7 +41,8 @@ class Freshness:
         began_s = time.thread_time()
         accepted = self._accepted
         found = []
-        for path, known in self._stamps().items():
+        # A copy, made at one go: another thread may be importing a module.
+        for path, known in list(self._stamps().items()):
             now = stamp(path)
             if now != known and accepted.get(path) != now:
                 found.append(path)
