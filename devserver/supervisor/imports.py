@@ -22,8 +22,8 @@ QUIET_THREADS = ("jemalloc_bg_thd",)
 QUIET_PACKAGES = ("numpy", "scipy", "polars", "_polars_runtime")
 """Beginnings of the names of packages whose native threads do none: OpenBLAS ends its own before a fork and makes them
 again when it needs them, and polars has one that only tidies up."""
-NAMED_S = 0.05
-"""How long a thread may take to give itself a name."""
+SETTLED_S = 0.05
+"""How long a thread may take to give itself a name, and to close what it has opened for a moment."""
 
 _THREADS = "/proc/self/task"
 _FILES = "/proc/self/fd"
@@ -133,8 +133,8 @@ class Probe:
                 self._blame(name, f"starts a thread ({loud[0]})")
         files = os.listdir(_FILES)
         if len(files) != len(self._files):
-            known, self._files = self._files, _open_files()
-            left = [place for fd, place in self._files.items() if known.get(fd) != place and not _is_harmless(place)]
+            left = _settled_files(self._files)
+            self._files = _open_files()
             if left:
                 self._blame(name, f"leaves {left[0]} open")
 
@@ -186,7 +186,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _settled_name(tid: str) -> str:
     """The name of a thread that does harm; empty when it does none, or has ended."""
-    deadline = time.monotonic() + NAMED_S
+    deadline = time.monotonic() + SETTLED_S
     while True:
         try:
             with open(f"{_THREADS}/{tid}/comm", encoding="utf-8", errors="replace") as file:
@@ -197,7 +197,17 @@ def _settled_name(tid: str) -> str:
             return ""
         if time.monotonic() > deadline:
             return name
-        time.sleep(NAMED_S / 10)
+        time.sleep(SETTLED_S / 10)
+
+
+def _settled_files(known: dict[str, str]) -> list[str]:
+    """What is open beyond ``known``, and stays so: native threads look into files of their own for a moment."""
+    deadline = time.monotonic() + SETTLED_S
+    while True:
+        left = [place for fd, place in _open_files().items() if known.get(fd) != place and not _is_harmless(place)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(SETTLED_S / 10)
 
 
 def _open_files() -> dict[str, str]:
