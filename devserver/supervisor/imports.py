@@ -22,12 +22,13 @@ QUIET_THREADS = ("jemalloc_bg_thd",)
 QUIET_PACKAGES = ("numpy", "scipy", "polars", "_polars_runtime")
 """Beginnings of the names of packages whose native threads do none: OpenBLAS ends its own before a fork and makes them
 again when it needs them, and polars has one that only tidies up."""
-SETTLED_S = 0.05
+SETTLED_S = 0.5
 """How long a thread may take to give itself a name, and to close what it has opened for a moment."""
 
 _THREADS = "/proc/self/task"
 _FILES = "/proc/self/fd"
-_HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", _FILES)
+_HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "/proc/")
+"""Beginnings of the names of files that processes may share."""
 
 
 def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: bool) -> Probe:
@@ -197,7 +198,7 @@ def _settled_name(tid: str) -> str:
             return ""
         if time.monotonic() > deadline:
             return name
-        time.sleep(SETTLED_S / 10)
+        time.sleep(SETTLED_S / 100)
 
 
 def _settled_files(known: dict[str, str]) -> list[str]:
@@ -207,7 +208,7 @@ def _settled_files(known: dict[str, str]) -> list[str]:
         left = [place for fd, place in _open_files().items() if known.get(fd) != place and not _is_harmless(place)]
         if not left or time.monotonic() > deadline:
             return left
-        time.sleep(SETTLED_S / 10)
+        time.sleep(SETTLED_S / 100)
 
 
 def _open_files() -> dict[str, str]:
@@ -222,4 +223,4 @@ def _open_files() -> dict[str, str]:
 
 
 def _is_harmless(place: str) -> bool:
-    return place in _HARMLESS_FILES or place == f"/proc/{os.getpid()}/fd"
+    return place.startswith(_HARMLESS_FILES)
