@@ -35,6 +35,18 @@ def install(first_party: Container[str], cache_dir: Path | str | None) -> Source
     return loader
 
 
+def spec_of_others(
+    asking: object, name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
+    """What the finders on ``sys.meta_path`` other than ``asking`` find, in their order."""
+    for finder in list(sys.meta_path):
+        find = None if finder is asking else getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find(name, path, target) if find is not None else None
+        if spec is not None:
+            return spec
+    return None
+
+
 def stamp(path: str) -> tuple[int, int, int]:
     """What changes when a file is written or exchanged: its time in ns, size and inode; zeros when there is none."""
     try:
@@ -73,12 +85,8 @@ class SourceLoader:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The import system's question (``importlib.abc.MetaPathFinder``)."""
-        for finder in list(sys.meta_path):
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find(name, path, target) if find is not None else None
-            if spec is not None:
-                return self._adopt(spec)
-        return None
+        spec = spec_of_others(self, name, path, target)
+        return None if spec is None else self._adopt(spec)
 
     def invalidate_caches(self) -> None:
         """Part of the finder's contract; nothing is remembered here."""

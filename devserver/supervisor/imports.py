@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from devserver.app.source_loader import spec_of_others
+
 QUIET_THREADS = ("jemalloc_bg_thd",)
 """Beginnings of the names of native threads that do no harm to a fork, whoever starts them."""
 QUIET_PACKAGES = ("numpy", "scipy", "polars", "_polars_runtime")
@@ -82,13 +84,10 @@ class Probe:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The import system's question (``importlib.abc.MetaPathFinder``)."""
-        for finder in list(sys.meta_path):
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find(name, path, target) if find is not None else None
-            if spec is not None:
-                self._adopt(name, spec)
-                return spec
-        return None
+        spec = spec_of_others(self, name, path, target)
+        if spec is not None:
+            self._adopt(name, spec)
+        return spec
 
     def _adopt(self, name: str, spec: ModuleSpec) -> None:
         if self._is_own(spec):

@@ -57,10 +57,10 @@ def test_pattern_matches_as_people_expect(pattern: str, path: str, expected: boo
 def test_pattern_with_a_dot_starts_at_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    patterns = Patterns(["./a.py", "../shared"], [ROOT])
+    patterns = Patterns(["./a.py", "../common"], [ROOT])
     assert patterns.match(str(tmp_path / "here" / "a.py"))
     assert not patterns.match(str(tmp_path / "here" / "deep" / "a.py"))
-    assert patterns.match(str(tmp_path / "shared" / "b.py"))
+    assert patterns.match(str(tmp_path / "common" / "b.py"))
 
 
 def test_no_pattern_matches_nothing() -> None:
