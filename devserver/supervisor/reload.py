@@ -50,13 +50,13 @@ from devserver.events import (
     WorkerDied,
     from_json,
 )
-from devserver.supervisor.changes import AGAIN_AFTER_S, Judge, Loaded, Verdict, fingerprint
+from devserver.supervisor.changes import Judge
 from devserver.supervisor.cold import ColdSpawner
 from devserver.supervisor.forking import ForkSpawner, why_not_fork, why_not_standby
 from devserver.supervisor.handle import Handle, Job, Process, Spawner
+from devserver.supervisor.saves import Saves
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
 from devserver.supervisor.standby import StandbySpawner
-from devserver.supervisor.watch import Watched, Watcher
 
 if TYPE_CHECKING:
     from devserver.config import Config
@@ -76,10 +76,6 @@ EXIT_UNAWAITED_S = 5.0
 """The same when new code serves already."""
 KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
-SETTLE_S = 0.5
-"""Events this soon after a failure still belong to the save that caused it."""
-RECENT_S = 1.0
-"""Editors touch a file more than once when they save; "no change" is not worth saying then."""
 CONNECTIONS_MAX = 10_000
 """Connections that may wait for new code; further ones are closed."""
 POLL_S = 0.1
@@ -151,15 +147,21 @@ class ReloadSupervisor:
         self._spawner = spawner if spawner is not None else self._choose_spawner(root)
         if early is not None and not isinstance(self._spawner, ForkSpawner):
             early.close()
-        self._judge = Judge(
-            root=str(root),
+        self._root = str(root)
+        judge = Judge(
+            root=self._root,
             reload_dirs=reload_dirs,
             includes=tuple(config.reload_includes or ()),
             excludes=tuple(config.reload_excludes or ()),
             env_files=_env_file_names(config, directory),
         )
-        self._watcher = Watcher(
-            self._put, on_trouble=self._on_trouble, step_s=config.reload_delay, poll=config.poll, root=str(root)
+        self._saves = Saves(
+            judge,
+            say=emitter.emit,
+            replace=self._start_over,
+            put=self._put,
+            delay_s=config.reload_delay,
+            poll=config.poll,
         )
         self._incoming: deque[_Incoming] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -180,14 +182,7 @@ class ReloadSupervisor:
         self._doubted = ""
         """The error of a forked worker, while a fresh process tries the same."""
         self._told_where = False
-        self._loaded = Loaded()
         self._change: Change | None = None
-        self._failed_at = 0.0
-        self._tried: set[str] = set()
-        self._again: dict[str, float] = {}
-        self._touched: dict[str, None] = {}
-        self._recent: dict[str, float] = {}
-        self._held: set[str] | None = None
         self._stopping = False
         self._exit_code = EXIT_OK
 
@@ -213,8 +208,7 @@ class ReloadSupervisor:
                 if self._spawner.why:
                     self._emitter.emit(Notice("info", f"{_MODES[self._spawner.mode]}: {self._spawner.why}."))
                 self._spawn(None)
-                self._watcher.start()
-                self._watch(since)
+                self._saves.start(since)
                 while self._workers() or not self._stopping:
                     self._turn(None if signals is not None and hasattr(signal, "SIGCHLD") else POLL_S)
         finally:
@@ -225,7 +219,7 @@ class ReloadSupervisor:
 
     def _turn(self, timeout_s: float | None) -> None:
         now = time.monotonic()
-        due = [*self._again.values(), *(handle.deadline for handle in self._older)]
+        due = [self._saves.next_look, *(handle.deadline for handle in self._older)]
         due = [moment for moment in due if moment != float("inf")]
         if due:
             wait_s = max(0.0, min(due) - now)
@@ -234,7 +228,8 @@ class ReloadSupervisor:
             key.data()
         while self._incoming:
             self._take(self._incoming.popleft())
-        self._look_again()
+        if not self._stopping and self._saves.look_again():
+            self._resume()
         self._reap()
         self._enforce_deadlines()
         self._advance()
@@ -250,11 +245,9 @@ class ReloadSupervisor:
             case Reload():
                 self._start_over(set())
             case Pause():
-                self._held = set() if self._held is None else self._held
+                self._saves.hold("paused")
             case Resume():
-                held, self._held = self._held, None
-                if held:
-                    self._on_paths(held)
+                self._saves.release("paused")
 
     def _advance(self) -> None:
         """What waits for the old workers' end: of the process, or of all that it has to do."""
@@ -270,88 +263,13 @@ class ReloadSupervisor:
 
     # Changes
 
-    def _on_paths(self, paths: Iterable[str], *, again: bool = False) -> None:
-        if self._stopping:
-            return
-        if self._held is not None:
-            self._held.update(paths)
-            return
-        seen_at = time.monotonic()
-        reload: dict[str, str | None] = {}
-        same: list[str] = []
-        strangers: list[str] = []
-        for path in self._with_new_folders(paths):
-            settled = seen_at - self._failed_at > SETTLE_S
-            verdict, content = self._judge.judge(path, self._loaded, again=again, settled=settled)
-            match verdict:
-                case Verdict.RELOAD if not self._made_by_failure(path, seen_at):
-                    reload[path] = content
-                case Verdict.AGAIN:
-                    self._again.setdefault(path, seen_at + AGAIN_AFTER_S)
-                case Verdict.SAME if seen_at - self._recent.get(path, 0.0) > RECENT_S:
-                    same.append(path)
-                case Verdict.NOT_LOADED:
-                    strangers.append(path)
-                case _:
-                    pass
-            if self._loaded.importing and verdict is not Verdict.RELOAD:
-                self._touched[path] = None
-        if reload:
-            known = self._loaded.contents
-            self._start_over(set(reload), seen_at)
-            # So that what more is said of this save is no change. Not of a file that counted only because the app had
-            # failed: the app may be what writes it.
-            self._loaded.contents.update(
-                (path, content)
-                for path, content in reload.items()
-                if path in known or path.endswith(".py") or self._judge.counts_always(path)
-            )
-        elif same or strangers:
-            for found, reason in ((same, "no change in content"), (strangers, "not loaded by the app")):
-                if found:
-                    self._emitter.emit(FilesChanged(tuple(sorted(found)), reloading=False, reason=reason))
-
-    def _with_new_folders(self, paths: Iterable[str]) -> list[str]:
-        """The paths, and what is in folders among them: nobody watched those when their files were written."""
-        found, since = list(paths), time.time()
-        if self._loaded.failed or self._judge.includes or self._judge.reload_dirs:
-            folders = [path for path in found if os.path.isdir(path) and not self._judge.noise(path)]
-            for folder in folders:
-                for inner in self._judge.tree(folder):
-                    with contextlib.suppress(OSError):
-                        found += [entry.path for entry in os.scandir(inner) if entry.is_file()]
-            if folders:
-                self._watch(since)
-        return found
-
-    def _made_by_failure(self, path: str, now: float) -> bool:
-        """Whether an app that fails wrote ``path`` itself while it did, which must not start it again and again.
-
-        What cannot be known, such as of a file that a process of the app's writes every second, counts once.
-        """
-        if not self._loaded.failed or path in self._loaded.contents or path.endswith(".py"):
-            return False
-        if self._judge.counts_always(path):
-            return False
-        if now - self._failed_at < SETTLE_S / 10:
-            self._loaded.written.add(path)
-        if path in self._loaded.written or path in self._tried:
-            return True
-        self._tried.add(path)
-        return False
-
-    def _look_again(self) -> None:
-        now = time.monotonic()
-        due = [path for path, moment in self._again.items() if moment <= now]
-        for path in due:
-            del self._again[path]
-        if due:
-            self._on_paths(due, again=True)
-            self._resume()
+    def _on_paths(self, paths: Iterable[str]) -> None:
+        if not self._stopping:
+            self._saves.changed(paths)
 
     def _resume(self) -> None:
         """Lets workers serve on that have found a change and are not replaced for it."""
-        if not self._again:
+        if not self._saves.undecided:
             for handle in self._workers():
                 if handle.holds and not handle.stopping:
                     handle.holds = False
@@ -369,8 +287,7 @@ class ReloadSupervisor:
         if self._change is None:
             self._change = Change(seen_at if seen_at is not None else now)
         self._change.paths |= paths
-        self._recent = {path: seen for path, seen in self._recent.items() if now - seen < RECENT_S}
-        self._recent.update(dict.fromkeys(paths, now))
+        self._saves.reloading(paths)
         self._emitter.emit(FilesChanged(tuple(sorted(paths)), reloading=True))
         if self._sequential and self._older:
             self._spawn_due = True
@@ -407,7 +324,7 @@ class ReloadSupervisor:
     def _distrust(self, why: str) -> None:
         """Goes on in the next mode that is slower and closer to a fresh process."""
         earlier = self._spawner
-        self._spawner = self._make_standby(self._judge.root, why) if earlier.mode == "fork" else ColdSpawner(why)
+        self._spawner = self._make_standby(self._root, why) if earlier.mode == "fork" else ColdSpawner(why)
         self._spawner.attach(self._selector)
         self._retired.append(earlier)
         earlier.retire()
@@ -422,7 +339,7 @@ class ReloadSupervisor:
         job = Job(
             config=self._config,
             target=self._target,
-            root=self._judge.root,
+            root=self._root,
             first_party=self._first_party,
             listeners=(),
             failed=failed,
@@ -431,15 +348,12 @@ class ReloadSupervisor:
             environment=self._environment(),
         )
         if failed is None:
-            before = self._loaded
-            self._loaded = Loaded(contents=before.contents, written=before.written)
-            self._loaded.contents.update({path: fingerprint(path) for path in self._judge.env_files})
-            self._touched.clear()
+            self._saves.importing()
         try:
             handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], fresh=fresh)
         except OSError as exc:
             self._emitter.emit(Notice("error", f"The app's process cannot be started: {exc}."))
-            self._note_failure()
+            self._saves.failed()
             return
         self._newest = handle
         self._selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
@@ -521,7 +435,7 @@ class ReloadSupervisor:
             self._stop()
             return
         self._emitter.emit(WorkerDied(handle.pid, handle.exit_code or 0))
-        self._note_failure()
+        self._saves.failed()
         self._change = None
         if self._fall_back():
             return
@@ -576,7 +490,7 @@ class ReloadSupervisor:
                         self._distrust(f"the app fails there ({self._doubted}), and not in a fresh process")
                         self._doubted = ""
                     self._retire_kept()
-                    self._settle_files()
+                    self._saves.settle()
             case "connection":
                 self._keep_connection(message)
             case "serving" if handle is self._newest:
@@ -592,7 +506,7 @@ class ReloadSupervisor:
             case "imported":
                 self._spawner.learned(handle.process, message["modules"], message["variables"])
             case "wrote" if handle is self._newest:
-                self._loaded.written.update(map(str, message["paths"]))
+                self._saves.wrote(map(str, message["paths"]))
             case "finished":
                 handle.finished = True
             case _:
@@ -617,13 +531,13 @@ class ReloadSupervisor:
         current = handle is self._newest
         match event:
             case FilesLoaded() if current:
-                self._on_files(event)
+                self._saves.reported(event)
             case AppFailed() if current:
                 self._on_failed(handle, event)
                 return
             case ServerReady() if current:
                 handle.serving = True
-                self._tried.clear()
+                self._saves.serving()
                 self._told_where = True
                 urls = tuple(listener.url for listener in self._listeners)
                 startup_s = time.monotonic() - handle.spawned_at
@@ -650,29 +564,6 @@ class ReloadSupervisor:
                 pass
         self._emitter.emit(event)
 
-    def _on_files(self, event: FilesLoaded) -> None:
-        reported: dict[str, str | None] = dict(event.executed)
-        for path in event.opened:
-            if self._judge.noise(path):
-                # Our own cache of compiled code, or git's files from which a version was read.
-                continue
-            reported[path] = self._loaded.contents[path] if path in self._loaded.contents else fingerprint(path)
-        self._loaded.reported = reported
-        self._loaded.contents.update(reported)
-        if not self._loaded.importing:
-            self._settle_files()
-
-    def _settle_files(self) -> None:
-        """The newest worker has said what it loads: earlier files are forgotten, and undecided ones decided."""
-        loaded, touched = self._loaded, list(self._touched)
-        kept = {path: content for path, content in loaded.contents.items() if self._judge.counts_always(path)}
-        loaded.contents = {**kept, **loaded.reported}
-        loaded.importing = False
-        self._touched.clear()
-        self._watch()
-        if touched:
-            self._on_paths(touched)
-
     def _on_failed(self, handle: Handle, event: AppFailed) -> None:
         imported, handle.loaded = handle.loaded, True
         if not imported and self._try_fresh(handle, event):
@@ -692,19 +583,9 @@ class ReloadSupervisor:
             self._told_where = True
             urls = " ".join(listener.url for listener in self._listeners)
             self._emitter.emit(Notice("info", f"The next save tries again; until then {urls} shows the error."))
-        touched = list(self._touched)
-        self._loaded.written.update(
-            path for path in touched if path not in self._loaded.contents and not path.endswith(".py")
-        )
-        self._note_failure()
+        self._saves.failed_to_load()
         self._change = None
         self._fall_back()
-        # A save during the import may be what it failed on: a file that was only half written.
-        moment = time.monotonic() + AGAIN_AFTER_S
-        for path in touched:
-            content = self._loaded.reported.get(path)
-            if path.endswith(".py") and (content is None or content != fingerprint(path)):
-                self._again.setdefault(path, moment)
 
     def _try_fresh(self, handle: Handle, event: AppFailed) -> bool:
         """Tries a failed import once more in a fresh process before anybody is told, since that decides."""
@@ -716,13 +597,6 @@ class ReloadSupervisor:
         self._spawn(None, fresh=True)
         self._doubted = failure.kind
         return True
-
-    def _note_failure(self) -> None:
-        self._loaded.failed = True
-        self._loaded.importing = False
-        self._failed_at = time.monotonic()
-        self._touched.clear()
-        self._watch()
 
     # Stopping, signals, the rest
 
@@ -773,16 +647,6 @@ class ReloadSupervisor:
         with contextlib.suppress(OSError):
             self._wake_reader.recv(4096)
 
-    def _on_trouble(self, text: str) -> None:
-        self._put(Notice("warning", text))
-
-    def _watch(self, since: float | None = None) -> None:
-        since = time.time() if since is None else since
-        contents = {
-            path: content for path, content in self._loaded.contents.items() if not self._judge.excludes.match(path)
-        }
-        self._watcher.watch(Watched(frozenset(self._judge.folders(self._loaded)), contents, since))
-
     def _environment(self) -> dict[str, str]:
         """The environment of a worker: ours, with the env files as they are now."""
         own = {name: value for name, value in os.environ.items() if self._added.get(name) != value}
@@ -806,7 +670,7 @@ class ReloadSupervisor:
         return GRACE_S if given is None else given
 
     def _close(self) -> None:
-        self._watcher.stop()
+        self._saves.stop()
         for handle in self._workers():
             handle.kill()
             handle.process.poll()
