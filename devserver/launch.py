@@ -28,6 +28,7 @@ from devserver.server import listeners as listening
 if TYPE_CHECKING:
     from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
+    from devserver.supervisor.terminal import Screen
 
 __all__ = ["Server", "end_threads", "run", "serve"]
 
@@ -40,6 +41,7 @@ def serve(
     port_is_default: bool = False,
     added: Mapping[str, str] | None = None,
     early: Early | None = None,
+    screen: Screen | None = None,
 ) -> int:
     """Serves as a command does, until it is stopped. Garbage is collected from here on, if it was not.
 
@@ -48,6 +50,7 @@ def serve(
     :param port_is_default: nobody asked for the port, so that another one may be taken instead.
     :param added: the variables that env files have put into the environment.
     :param early: an interpreter that was started for reloading before the settings were known.
+    :param screen: shows what a reloaded app writes, when all of it goes to a terminal.
     :returns: the exit code. Call :func:`end_threads` with it when the UI is closed.
     :raises DevserverError: an address cannot be bound, or the app does not load or start.
     """
@@ -63,7 +66,7 @@ def serve(
             from devserver.supervisor.reload import ReloadSupervisor
 
             gc.enable()
-            return ReloadSupervisor(config, target, listeners, emitter, added=added, early=early).run()
+            return ReloadSupervisor(config, target, listeners, emitter, added=added, early=early, screen=screen).run()
         from devserver.supervisor.single import run_single
 
         if early is not None:
@@ -126,6 +129,7 @@ def _run_reloading(config: Config) -> int:
     from devserver.supervisor.embedded import complete_config
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.reload import ReloadSupervisor
+    from devserver.supervisor.terminal import StandardOutput
 
     resolved = complete_config(config)
     config, emitter = resolved.config, Emitter()
@@ -137,7 +141,13 @@ def _run_reloading(config: Config) -> int:
         listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=resolved.directory)
         try:
             supervisor = ReloadSupervisor(
-                config, target, listeners, emitter, added=resolved.environment, told_by="supervisor"
+                config,
+                target,
+                listeners,
+                emitter,
+                added=resolved.environment,
+                told_by="supervisor",
+                screen=StandardOutput(),
             )
             return supervisor.run()
         finally:

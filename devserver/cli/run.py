@@ -58,6 +58,7 @@ def _run(given: Mapping[str, object], early: Early | None) -> int:
             port_is_default=resolved.origins["port"] == DEFAULT,
             added=resolved.environment,
             early=early,
+            screen=ui if ui.kind != "json" else None,
         )
     except DevserverError as exc:
         ui.error(exc)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, ClassVar
 
 from devserver.errors import ConfigError
@@ -31,9 +31,11 @@ class ColdSpawner:
 
     def __init__(self, why: str = "") -> None:
         self.why = why
+        self._terminal: int | None = None
 
-    def attach(self, selector: selectors.BaseSelector) -> None:
+    def attach(self, selector: selectors.BaseSelector, terminal: int | None) -> None:  # noqa: ARG002
         """See :class:`Spawner`; there is nothing to wait for."""
+        self._terminal = terminal
 
     def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:  # noqa: ARG002
         """See :class:`Spawner`."""
@@ -42,14 +44,14 @@ class ColdSpawner:
         with theirs:
             try:
                 first = dataclasses.replace(job, listeners=listeners).to_message()
-                process = ColdProcess.start(theirs, listeners, job.environment)
+                process = ColdProcess.start(theirs, listeners, job.environment, self._terminal)
             except (ConfigError, OSError):
                 channel.close()
                 raise
         channel.send(first)
         return Handle(process, channel, failed=job.failed)
 
-    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`Spawner`; nothing is kept warm."""
 
     def stale(self, unfit: Mapping[str, str]) -> None:
@@ -72,13 +74,20 @@ class ColdProcess:
         self._exit_code: int | None = None
 
     @classmethod
-    def start(cls, channel: socket.socket, listeners: Sequence[int], environment: Mapping[str, str]) -> ColdProcess:
+    def start(
+        cls,
+        channel: socket.socket,
+        listeners: Sequence[int],
+        environment: Mapping[str, str],
+        terminal: int | None = None,
+    ) -> ColdProcess:
         """Starts a worker.
 
         :param channel: its end of the channel.
+        :param terminal: its standard streams.
         :raises OSError: no process can be made.
         """
-        return cls(start_interpreter(WORKER, channel.fileno(), listeners, environment))
+        return cls(start_interpreter(WORKER, channel.fileno(), listeners, environment, terminal))
 
     @property
     def pid(self) -> int:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +61,16 @@ class ForkedProcess:
     :param channel: the worker's end of its channel; closed here as soon as somebody else has it.
     :param listeners: descriptors of the listening sockets.
     :param environment: the variables of the process.
+    :param terminal: its standard streams, when they are not ours.
     """
 
-    def __init__(self, channel: socket.socket, listeners: Sequence[int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        listeners: Sequence[int],
+        environment: Mapping[str, str],
+        terminal: int | None = None,
+    ) -> None:
         self.channel = channel
         self.exit_code: int | None = None
         """When it has ended and was forked."""
@@ -72,6 +79,7 @@ class ForkedProcess:
         self._killed = False
         self._listeners = listeners
         self._environment = environment
+        self._terminal = terminal
         self._pid = 0
         self._cold: ColdProcess | None = None
 
@@ -92,7 +100,7 @@ class ForkedProcess:
                 self.exit_code = -signal.SIGKILL
                 return
             try:
-                self._cold = ColdProcess.start(self.channel, self._listeners, self._environment)
+                self._cold = ColdProcess.start(self.channel, self._listeners, self._environment, self._terminal)
             except OSError:
                 self.exit_code = 1
 
@@ -114,7 +122,7 @@ class ForkedProcess:
             self._cold.kill()
         elif self._pid and self.exit_code is None:
             kill_group(self._pid)
-            # One that left its group is hit here.
+            # One that left its group, or has not made it yet, is hit here.
             with contextlib.suppress(OSError):
                 os.kill(self._pid, signal.SIGKILL)
         elif not self.asked:
@@ -157,6 +165,7 @@ class ForkSpawner:
         self._closed = False
         self._warm = WarmSet(root)
         self._selector: selectors.BaseSelector | None = None
+        self._terminal: int | None = None
         self._listeners: tuple[int, ...] = ()
         self._environment: Mapping[str, str] = {}
         self._ready: Zygote | None = None
@@ -167,9 +176,9 @@ class ForkSpawner:
         self._unfit_rounds = 0
         self._crashes = 0
 
-    def attach(self, selector: selectors.BaseSelector) -> None:
+    def attach(self, selector: selectors.BaseSelector, terminal: int | None) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
-        self._selector = selector
+        self._selector, self._terminal = selector, terminal
 
     def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
@@ -182,7 +191,7 @@ class ForkSpawner:
             channel.close()
             theirs.close()
             raise
-        process = ForkedProcess(theirs, self._listeners, job.environment)
+        process = ForkedProcess(theirs, self._listeners, job.environment, self._terminal)
         zygote = None if fresh else self._choose()
         if zygote is None:
             process.start_cold()
@@ -191,11 +200,12 @@ class ForkSpawner:
         channel.send(first)
         return Handle(process, channel, failed=job.failed)
 
-    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
         if self._closed:
             return
         changed = self._warm.learn(modules, variables) if process.mode == "cold" else self._warm.extend(modules)
+        changed |= self._warm.want(wanted)
         if changed or (self._ready is None and self._coming is None):
             self._begin()
 
@@ -244,8 +254,11 @@ class ForkSpawner:
         except OSError as exc:
             self._say(Notice("warning", f"A warm process cannot be started: {exc}."))
             return
-        plan = Plan(tuple(self._warm.modules), self._first_party, environment, len(self._listeners))
-        zygote.plan(plan, self._listeners)
+        descriptors = self._listeners if self._terminal is None else (*self._listeners, self._terminal)
+        plan = Plan(
+            tuple(self._warm.modules), self._first_party, environment, len(descriptors), self._terminal is not None
+        )
+        zygote.plan(plan, descriptors)
         self._coming = zygote
         self._all.append(zygote)
         if self._selector is None:
@@ -369,11 +382,11 @@ class Zygote:
         self._asked: deque[ForkedProcess] = deque()
         self._children: dict[int, ForkedProcess] = {}
 
-    def plan(self, plan: Plan, listeners: Sequence[int]) -> None:
-        """Tells it what to import, and gives it the sockets of its workers."""
+    def plan(self, plan: Plan, descriptors: Sequence[int]) -> None:
+        """Tells it what to import, and gives it the descriptors that its workers have."""
         self.channel.send(plan.to_message())
-        for fd in listeners:
-            self.channel.send({"do": "listen"}, os.dup(fd))
+        for fd in descriptors:
+            self.channel.send({"do": "inherit"}, os.dup(fd))
 
     def fork(self, process: ForkedProcess) -> None:
         """Has it make ``process`` as soon as it can."""

@@ -14,7 +14,7 @@ import pickle
 import signal
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -109,8 +109,12 @@ class Spawner(Protocol):
     def why(self) -> str:
         """Why not in a better way, or an empty string."""
 
-    def attach(self, selector: selectors.BaseSelector) -> None:
-        """What the spawner waits for is registered there, with a function to call as the key's data."""
+    def attach(self, selector: selectors.BaseSelector, terminal: int | None) -> None:
+        """Gets it ready to :meth:`spawn`.
+
+        :param selector: what the spawner waits for is registered there, with a function to call as the key's data.
+        :param terminal: the descriptor of the workers' standard streams, when they have some of their own.
+        """
 
     def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:
         """Starts a process that does ``job``; ``job.listeners`` are filled in from ``sockets``.
@@ -118,8 +122,11 @@ class Spawner(Protocol):
         :param fresh: nothing that was imported before may be used.
         """
 
-    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
-        """A worker has told what it imported from others, and which environment variables it had set before that."""
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
+        """A worker has told what it imported from others, and which environment variables it had set before that.
+
+        :param wanted: the modules that the project's own code names in its import statements.
+        """
 
     def stale(self, unfit: Mapping[str, str]) -> None:
         """A process that was kept in reserve held what it should not.

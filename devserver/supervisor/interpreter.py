@@ -9,11 +9,16 @@ from typing import Any
 
 
 def start_interpreter(
-    module: str, channel_fd: int, inherited: Sequence[int], environment: Mapping[str, str]
+    module: str,
+    channel_fd: int,
+    inherited: Sequence[int],
+    environment: Mapping[str, str],
+    terminal: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts ``module.main(channel_fd)`` in an interpreter like this one, in a process group of its own.
+    """Starts ``module.main(channel_fd)`` in an interpreter like this one, in a session and group of its own.
 
     :param inherited: descriptors that it has as well, under the same numbers.
+    :param terminal: its standard streams; without it it writes where we do, and can read nothing.
     :raises OSError: no process can be made.
     """
     # The path comes first: with "-c" it begins with the current folder, where a user's queue.py would replace Python's.
@@ -21,10 +26,13 @@ def start_interpreter(
     return subprocess.Popen(
         [sys.executable, *interpreter_flags(), "-c", code],
         env=environment,
-        # A process that is not in the terminal's foreground group is stopped by the kernel when it reads there.
-        stdin=subprocess.DEVNULL,
+        # A process that is not in the terminal's foreground group is stopped by the kernel when it reads there, or from
+        # /dev/tty, which a session of its own does not have.
+        stdin=subprocess.DEVNULL if terminal is None else terminal,
+        stdout=terminal,
+        stderr=terminal,
         pass_fds=(*inherited, channel_fd),
-        process_group=0,
+        start_new_session=True,
     )
 
 

@@ -24,13 +24,16 @@ class Plan:
     :ivar modules: what to import, in this order.
     :ivar first_party: which files are the project's.
     :ivar environment: the variables to import with.
-    :ivar listeners: how many listening sockets follow, one with each message.
+    :ivar descriptors: how many descriptors follow, one with each message: of the listening sockets, and at last of the
+        standard streams if ``terminal``.
+    :ivar terminal: the workers' standard streams are not the supervisor's.
     """
 
     modules: tuple[str, ...]
     first_party: Container[str]
     environment: Mapping[str, str]
-    listeners: int
+    descriptors: int
+    terminal: bool = False
 
     def to_message(self) -> Message:
         """The plan as a message."""

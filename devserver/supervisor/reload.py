@@ -57,6 +57,8 @@ from devserver.supervisor.handle import Handle, Job, Process, Spawner
 from devserver.supervisor.saves import Saves
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
 from devserver.supervisor.standby import StandbySpawner
+from devserver.supervisor.statements import Statements
+from devserver.supervisor.terminal import Screen, Terminal
 
 if TYPE_CHECKING:
     from devserver.config import Config
@@ -78,6 +80,8 @@ KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 CONNECTIONS_MAX = 10_000
 """Connections that may wait for new code; further ones are closed."""
+PAUSED = "reload is paused"
+READING = "waits for the app, which reads from the keyboard"
 POLL_S = 0.1
 """How often workers are looked at when no signal tells of their end."""
 
@@ -118,6 +122,8 @@ class ReloadSupervisor:
     :param added: the variables that came into ``os.environ`` from env files, which are read again for every worker.
     :param told_by: who listens to ``emitter``.
     :param early: an interpreter that was started before all of this was known.
+    :param screen: what shows the workers' output, on a terminal; without it they write to the standard streams
+        themselves.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class ReloadSupervisor:
         added: Mapping[str, str] | None = None,
         told_by: Teller = "ui",
         early: Early | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self._config = config
         self._target = target
@@ -139,6 +146,7 @@ class ReloadSupervisor:
         self._added = dict(added or {})
         self._told_by = told_by
         self._early = early
+        self._terminal = Terminal.open(screen)
 
         directory = Path.cwd()
         root = project_root(target, directory)
@@ -183,6 +191,7 @@ class ReloadSupervisor:
         """The error of a forked worker, while a fresh process tries the same."""
         self._told_where = False
         self._change: Change | None = None
+        self._statements = Statements()
         self._stopping = False
         self._exit_code = EXIT_OK
 
@@ -204,7 +213,9 @@ class ReloadSupervisor:
                 for listener in self._listeners:
                     listener.listen(self._config.backlog)
                 since = time.time()
-                self._spawner.attach(self._selector)
+                if self._terminal is not None:
+                    self._terminal.attach(self._selector)
+                self._attach_spawner()
                 if self._spawner.why:
                     self._emitter.emit(Notice("info", f"{_MODES[self._spawner.mode]}: {self._spawner.why}."))
                 self._spawn(None)
@@ -220,6 +231,8 @@ class ReloadSupervisor:
     def _turn(self, timeout_s: float | None) -> None:
         now = time.monotonic()
         due = [self._saves.next_look, *(handle.deadline for handle in self._older)]
+        if self._terminal is not None:
+            due.append(self._terminal.next_look)
         due = [moment for moment in due if moment != float("inf")]
         if due:
             wait_s = max(0.0, min(due) - now)
@@ -228,6 +241,8 @@ class ReloadSupervisor:
             key.data()
         while self._incoming:
             self._take(self._incoming.popleft())
+        if self._terminal is not None:
+            self._follow(self._terminal)
         if not self._stopping and self._saves.look_again():
             self._resume()
         self._reap()
@@ -245,9 +260,18 @@ class ReloadSupervisor:
             case Reload():
                 self._start_over(set())
             case Pause():
-                self._saves.hold("paused")
+                self._saves.hold(PAUSED)
             case Resume():
-                self._saves.release("paused")
+                self._saves.release(PAUSED)
+
+    def _follow(self, terminal: Terminal) -> None:
+        """Lets saves wait while a worker reads from the keyboard."""
+        terminal.look()
+        if terminal.busy:
+            self._saves.hold(READING)
+        elif self._saves.waits(READING) and not self._stopping:
+            self._saves.release(READING)
+            self._resume()
 
     def _advance(self) -> None:
         """What waits for the old workers' end: of the process, or of all that it has to do."""
@@ -269,7 +293,7 @@ class ReloadSupervisor:
 
     def _resume(self) -> None:
         """Lets workers serve on that have found a change and are not replaced for it."""
-        if not self._saves.undecided:
+        if not self._saves.undecided and not self._saves.waits(READING):
             for handle in self._workers():
                 if handle.holds and not handle.stopping:
                     handle.holds = False
@@ -321,11 +345,14 @@ class ReloadSupervisor:
         search_path = os.path.abspath(self._target.search_path or Path.cwd())
         return StandbySpawner(root, self._first_party, search_path, say=self._emitter.emit, why=why)
 
+    def _attach_spawner(self) -> None:
+        self._spawner.attach(self._selector, None if self._terminal is None else self._terminal.fd)
+
     def _distrust(self, why: str) -> None:
         """Goes on in the next mode that is slower and closer to a fresh process."""
         earlier = self._spawner
         self._spawner = self._make_standby(self._root, why) if earlier.mode == "fork" else ColdSpawner(why)
-        self._spawner.attach(self._selector)
+        self._attach_spawner()
         self._retired.append(earlier)
         earlier.retire()
         self._emitter.emit(Notice("warning", f"{_MODES[self._spawner.mode]} from now on: {why}."))
@@ -395,6 +422,9 @@ class ReloadSupervisor:
         if handle.going and (handle.loaded or handle.failed is not None):
             # A startup that hangs has no request to finish, and holds neither a reload nor Ctrl+C up for long.
             grace_s = self._grace_s() if handle.serving else min(self._grace_s(), GRACE_S)
+            if self._terminal is not None and self._terminal.read_by(handle):
+                # In a debugger, most likely: it would wait for an answer for ever.
+                grace_s = 0
             handle.stop(grace_s + ANSWER_S, give=not self._stopping)
             self._older.append(handle)
         else:
@@ -462,6 +492,8 @@ class ReloadSupervisor:
     def _forget(self, handle: Handle) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(handle.channel)
+        if self._terminal is not None:
+            self._terminal.forget(handle)
         handle.close()
 
     # What workers say
@@ -503,10 +535,13 @@ class ReloadSupervisor:
             case "stale":
                 self._spawner.stale(message["unfit"])
                 self._on_stale(handle.process)
-            case "imported":
-                self._spawner.learned(handle.process, message["modules"], message["variables"])
+            case "imported" if handle is self._newest:
+                wanted = self._statements.names(self._saves.sources)
+                self._spawner.learned(handle.process, message["modules"], message["variables"], wanted)
             case "wrote" if handle is self._newest:
                 self._saves.wrote(map(str, message["paths"]))
+            case "reads" if self._terminal is not None:
+                self._terminal.reads(handle, int(message["count"]))
             case "finished":
                 handle.finished = True
             case _:
@@ -612,7 +647,11 @@ class ReloadSupervisor:
 
     def _on_signals(self, signals: SignalQueue) -> None:
         for number in signals.take():
-            if number in STOP_SIGNALS or (number == getattr(signal, "SIGHUP", None) and self._terminal_is_gone()):
+            if self._terminal is not None and number == signal.SIGTSTP:
+                self._terminal.stop(self._workers())
+            elif self._terminal is not None and number == signal.SIGWINCH:
+                self._terminal.resize(self._workers())
+            elif number in STOP_SIGNALS or (number == getattr(signal, "SIGHUP", None) and self._terminal_is_gone()):
                 self._stop()
             elif number == getattr(signal, "SIGHUP", None):
                 self._start_over(set())
@@ -635,6 +674,9 @@ class ReloadSupervisor:
             return
         wanted = [*STOP_SIGNALS]
         wanted += [getattr(signal, name) for name in ("SIGHUP", "SIGCHLD") if hasattr(signal, name)]
+        if self._terminal is not None:
+            # The second of them is only to be woken by.
+            wanted += [signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH]
         with SignalQueue(wanted) as signals:
             yield signals
 
@@ -679,6 +721,8 @@ class ReloadSupervisor:
             os.close(fd)
         for spawner in (self._spawner, *self._retired):
             spawner.close()
+        if self._terminal is not None:
+            self._terminal.close()
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

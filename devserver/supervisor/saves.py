@@ -88,12 +88,16 @@ class Saves:
         return bool(self._again)
 
     @property
-    def paused(self) -> bool:
-        """Whether changes wait."""
-        return bool(self._held)
+    def sources(self) -> list[str]:
+        """The source files that the worker has loaded."""
+        return [path for path in self._loaded.reported if path.endswith(".py")]
+
+    def waits(self, why: str) -> bool:
+        """Whether changes wait for this reason."""
+        return why in self._held
 
     def hold(self, why: str) -> None:
-        """Lets changes wait until this reason is gone."""
+        """Lets changes wait until this reason is gone; it is told with each of them."""
         self._held.setdefault(why, set())
 
     def release(self, why: str) -> None:
@@ -112,7 +116,12 @@ class Saves:
         :param again: it is known of them that they are empty or gone.
         """
         if self._held:
-            next(iter(self._held.values())).update(paths)
+            why, waiting = next(iter(self._held.items()))
+            new = set(paths) - waiting
+            waiting |= new
+            told = [path for path in new if self._judge.judge(path, self._loaded)[0] is Verdict.RELOAD]
+            if told:
+                self._say(FilesChanged(tuple(sorted(told)), reloading=False, reason=why))
             return
         seen_at = time.monotonic()
         reload: dict[str, str | None] = {}

@@ -8,7 +8,7 @@ serves.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -62,9 +62,11 @@ class StandbySpawner:
         self._listeners: tuple[int, ...] = ()
         self._environment: Mapping[str, str] = {}
         self._spare: Spare | None = None
+        self._terminal: int | None = None
 
-    def attach(self, selector: selectors.BaseSelector) -> None:
+    def attach(self, selector: selectors.BaseSelector, terminal: int | None) -> None:  # noqa: ARG002
         """See :class:`~devserver.supervisor.handle.Spawner`; a spare one says nothing."""
+        self._terminal = terminal
 
     def spawn(self, job: Job, sockets: Sequence[socket.socket], *, fresh: bool = False) -> Handle:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
@@ -78,7 +80,7 @@ class StandbySpawner:
             channel, theirs = channel_pair()
             with theirs:
                 try:
-                    process = ColdProcess.start(theirs, self._listeners, job.environment)
+                    process = ColdProcess.start(theirs, self._listeners, job.environment, self._terminal)
                 except OSError:
                     channel.close()
                     raise
@@ -87,9 +89,10 @@ class StandbySpawner:
         channel.send(first)
         return Handle(process, channel, failed=job.failed)
 
-    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+    def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
         changed = self._warm.learn(modules, variables) if process.mode == "cold" else self._warm.extend(modules)
+        changed |= self._warm.want(wanted)
         if changed:
             self._discard()
         self._prepare()
@@ -122,7 +125,7 @@ class StandbySpawner:
             return
         environment = {**self._environment, **self._warm.variables}
         try:
-            self._spare = Spare(self._warm.modules, self._first_party, self._listeners, environment)
+            self._spare = Spare(self._warm.modules, self._first_party, self._listeners, environment, self._terminal)
         except OSError as exc:
             self._say(Notice("warning", f"No process can stand by: {exc}."))
 
@@ -146,13 +149,15 @@ class Spare:
         first_party: Container[str],
         listeners: Sequence[int],
         environment: Mapping[str, str],
+        terminal: int | None,
     ) -> None:
         self.channel: SupervisorChannel
         self.channel, theirs = channel_pair()
         with theirs:
             try:
-                self.process = StandbyProcess(start_interpreter(SPARE, theirs.fileno(), listeners, environment))
+                started = start_interpreter(SPARE, theirs.fileno(), listeners, environment, terminal)
+                self.process = StandbyProcess(started)
             except OSError:
                 self.channel.close()
                 raise
-        self.channel.send(Plan(tuple(modules), first_party, environment, listeners=0).to_message())
+        self.channel.send(Plan(tuple(modules), first_party, environment, descriptors=0).to_message())

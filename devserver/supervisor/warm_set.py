@@ -13,14 +13,16 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 FILE = Path(".devserver", "warm.json")
 """Where it is kept, seen from the project's root."""
-_VERSION = 1
+_VERSION = 2
 _MODULES_MAX = 20_000
+_OURS = ("devserver", "uvloop", "httptools", "h11", "fastapi", "starlette")
+"""What a worker needs itself."""
 
 
 class WarmSet:
@@ -36,6 +38,8 @@ class WarmSet:
         """What the project's own code puts into the environment before it imports from others."""
         self.unfit: dict[str, str] = {}
         """Modules that no zygote may import → why."""
+        self.wanted: frozenset[str] = frozenset()
+        """What the project's own code names in its import statements."""
         self._path = Path(root, FILE)
         self._unknown: tuple[str, ...] = ()
         self._read()
@@ -62,6 +66,21 @@ class WarmSet:
             self.modules += new
             self._write()
         return bool(new)
+
+    def want(self, names: Set[str]) -> bool:
+        """Takes out what the project's own code no longer imports; whether there was any.
+
+        What that brought along is not known, so that only what is still named is kept, with Python's own modules and
+        ours; what those bring along comes by itself, and what a worker imports besides is told by it.
+        """
+        gone = (self.wanted - names) & {*self.modules}
+        changed = self.wanted != names
+        self.wanted = frozenset(names)
+        if gone:
+            self.modules = [name for name in self.modules if name in names or _is_basic(name)]
+        if changed:
+            self._write()
+        return bool(gone)
 
     def drop(self, unfit: Mapping[str, str]) -> None:
         """Takes modules out, with what lies below them."""
@@ -90,10 +109,11 @@ class WarmSet:
             if kept["version"] == _VERSION and kept["packages"] == fingerprint():
                 self.modules = list(map(str, kept["modules"]))[:_MODULES_MAX]
                 self.unfit = {str(name): str(why) for name, why in kept["unfit"].items()}
+                self.wanted = frozenset(map(str, kept["wanted"]))
                 self._unknown = tuple(map(str, kept["variables"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Not there, or not ours: it is learned again.
-            self.modules, self.unfit, self._unknown = [], {}, ()
+            self.modules, self.unfit, self.wanted, self._unknown = [], {}, frozenset(), ()
 
     def _write(self) -> None:
         kept = {
@@ -102,6 +122,7 @@ class WarmSet:
             "modules": self.modules[:_MODULES_MAX],
             "variables": sorted(self.variables),
             "unfit": self.unfit,
+            "wanted": sorted(self.wanted)[:_MODULES_MAX],
         }
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         # Without it the next start is cold, which is no reason to stop anybody.
@@ -112,6 +133,11 @@ class WarmSet:
                 ignore.write_text("*\n", encoding="utf-8")
             temporary.write_text(json.dumps(kept), encoding="utf-8")
             temporary.replace(self._path)
+
+
+def _is_basic(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top in sys.stdlib_module_names or top in _OURS
 
 
 def fingerprint() -> str:

@@ -169,7 +169,11 @@ class Worker:
         self._loader = install(self._job.first_party, Path(self._job.root, CACHE_FOLDER))
         self._recorder.install()
         self._variables.install()
-        if "PYTHONBREAKPOINT" not in os.environ and sys.breakpointhook is sys.__breakpointhook__:
+        if sys.stdin is not None and os.isatty(0):
+            from devserver.supervisor.keyboard import watch_reads
+
+            watch_reads(lambda count: self._channel.send({"is": "reads", "count": count}))
+        elif "PYTHONBREAKPOINT" not in os.environ and sys.breakpointhook is sys.__breakpointhook__:
             sys.breakpointhook = _no_terminal
         try:
             # Logging comes first, as the app's import may log; its handlers may be the user's code, and a save may mend
@@ -347,8 +351,8 @@ class Worker:
 def _no_terminal(*_: Any, **__: Any) -> None:
     # pdb would read the end of an empty input and leave without a word of why.
     raise RuntimeError(
-        "breakpoint() needs the terminal, which belongs to the process that watches for changes: "
-        "run with --no-reload, or set PYTHONBREAKPOINT to a debugger that needs none."
+        "breakpoint() needs a terminal, and standard input, output and error are not one: "
+        "run in a terminal, or set PYTHONBREAKPOINT to a debugger that needs none."
     )
 
 

@@ -36,11 +36,16 @@ def main(channel_fd: int) -> None:
     try:
         received = receive_first(sock)
         plan = Plan.from_message(received.message)
-        while len(listeners) < plan.listeners:
+        while len(listeners) < plan.descriptors:
             received = receive_first(sock, received)
             listeners.append(received.message["fd"])
     except (OSError, EOFError):
         os._exit(0)
+    if plan.terminal:
+        terminal = listeners.pop()
+        for standard in (0, 1, 2):
+            os.dup2(terminal, standard)
+        os.close(terminal)
     worker.set_environment(plan.environment)
     # Nothing that is imported is ever garbage.
     gc.disable()
@@ -116,9 +121,6 @@ class Zygote:
             pid = os.fork()
         if pid:
             os.close(channel_fd)
-            with contextlib.suppress(OSError):
-                # Both do it, since either may come first.
-                os.setpgid(pid, pid)
             pidfd = os.pidfd_open(pid)
             self._children[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
@@ -128,7 +130,7 @@ class Zygote:
             if changed:
                 _say(self._sock, {"is": "stale", "pid": pid, "reason": f"{changed} has changed"})
             return None
-        os.setpgid(0, 0)
+        os.setsid()
         self._sock.close()
         for pidfd in self._children:
             os.close(pidfd)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from devserver.app.redact import Redactor
     from devserver.config.settings import Config
 
+_LINE_BYTES_MAX = 4_096
+_APP_CHUNKS_MAX = 100
+"""Of the app's output, before the app has to wait."""
 # A person reads some lines a second, so whoever is this far behind has stopped reading.
 _BACKLOG_EVENTS_MAX = 1_000
 _CLOSE_WAIT_S = 1.0
@@ -97,6 +100,8 @@ class UI:
         self._outlet = _outlet(stream)
         self._backlog: deque[Any] = deque()
         self._lost = 0
+        self._begun = b""
+        """What the app has written of a line that has no end yet."""
         self._pump = Pump(self._step, name="devserver-ui", forget=self._backlog.clear)
 
     @property
@@ -109,6 +114,18 @@ class UI:
         if self._hurried and isinstance(self._renderer, RichText):
             self._listen(self._renderer.prepare)
         emitter.listen(self._listen, json.WRITTEN if self._choice.kind == "json" else self._narrator.told)
+
+    def put(self, data: bytes) -> None:
+        """Shows what the app has written, between our own lines."""
+        self._backlog.append(data)
+        self._pump.wake()
+
+    @property
+    def full(self) -> bool:
+        """Whether the app should wait before it writes more."""
+        if self._outlet is None or self._outlet.broken:
+            return False
+        return len(self._backlog) >= _APP_CHUNKS_MAX or self._outlet.waiting
 
     def error(self, error: DevserverError) -> None:
         """Tells of the error that ends the command, and waits a moment until it is written."""
@@ -140,6 +157,9 @@ class UI:
             event = self._backlog.popleft()
             if callable(event):
                 event()
+            elif isinstance(event, bytes):
+                self._begun = (self._begun + event).rpartition(b"\n")[2][-_LINE_BYTES_MAX:]
+                self._write_bytes(event)
             else:
                 self._write(self._text(event))
         return self._outlet is not None and self._outlet.waiting
@@ -173,7 +193,15 @@ class UI:
         return event
 
     def _write(self, text: str) -> None:
+        if not text:
+            return
         data = text.encode(self._encoding, "backslashreplace")
+        if self._begun:
+            # The app's line, such as a prompt, goes on below.
+            data = b"\n" + data + self._begun
+        self._write_bytes(data)
+
+    def _write_bytes(self, data: bytes) -> None:
         if self._outlet is not None:
             self._outlet.put(data)
             return

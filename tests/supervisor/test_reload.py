@@ -479,7 +479,7 @@ def test_debugger_is_told_at_once_that_it_has_no_terminal(project: Project) -> N
     with serve(project) as session:
         assert session.get().status == 500
         failure = session.wait("AppRaised")["failure"]
-        assert "--no-reload" in failure["message"]
+        assert "run in a terminal" in failure["message"]
         assert failure["frames"][0]["source"].count("breakpoint()") == 1
 
 

@@ -102,8 +102,34 @@ def test_second_start_forks_from_the_beginning(project: Project) -> None:
     assert (project.root / ".devserver" / ".gitignore").read_text() == "*\n"
 
 
+def test_what_the_project_imports_no_longer_leaves_the_warm_process(warm: Project) -> None:
+    install(warm, "theirs/__init__.py", "import theirs.part, brought")
+    install(warm, "theirs/part.py", "")
+    install(warm, "brought.py", "")
+    install(warm, "other.py", "")
+    shown = "[name for name in ('theirs', 'theirs.part', 'brought', 'other') if name in sys.modules]"
+    both = answering(shown, before="import other, sys\nimport theirs")
+    one = answering(shown, before="import other, sys")
+    warm.write("main.py", both)
+    with serve(warm, **with_packages(warm)) as session:
+        assert reload(session, warm, both + "#")["mode"] == warm.mode
+        assert session.get().body == "['theirs', 'theirs.part', 'brought', 'other']"
+        reload(session, warm, one)
+
+        def fresh() -> bool:
+            reload(session, warm, one + f"# {len(session.named('Reloaded'))}")
+            return session.get().body == "['other']"
+
+        until(fresh)
+        # It comes back as it went.
+        reload(session, warm, both)
+        assert session.get().body == "['theirs', 'theirs.part', 'brought', 'other']"
+        kept = warm.root / ".devserver" / "warm.json"
+        until(lambda: {"brought", "other", "theirs", "theirs.part"} <= {*json.loads(kept.read_text())["modules"]})
+
+
 def test_damaged_warm_set_is_learned_again(project: Project) -> None:
-    for damage in ("{", "[]", '{"version": 1}', '{"version": 1, "packages": 1, "modules": 3}'):
+    for damage in ("{", "[]", '{"version": 1}', '{"version": 2, "packages": 1, "modules": 3}'):
         project.write(".devserver/warm.json", damage)
         with serve(project) as session:
             assert reload(session, project, answering("'2'", before=f"# {damage}"))["mode"] == "fork"

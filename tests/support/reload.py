@@ -179,10 +179,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(project: Project, app: str = "main:app", *, ready: bool = True, **options: Any) -> Iterator[Session]:
+def serve(
+    project: Project, app: str | None = "main:app", *, ready: bool = True, python: str = sys.executable, **options: Any
+) -> Iterator[Session]:
     """A supervisor that serves ``app`` of ``project``, ended afterwards with everything it started.
 
     :param ready: wait until the app serves.
+    :param python: the interpreter.
     :param options: for ``Config``; ``environment`` is added to the process's environment.
     """
     port = free_port()
@@ -200,7 +203,7 @@ def serve(project: Project, app: str = "main:app", *, ready: bool = True, **opti
         **options,
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", "from tests.support.reload_driver import main; main()", json.dumps(settings)],
+        [python, "-c", "from tests.support.reload_driver import main; main()", json.dumps(settings)],
         cwd=project.root,
         env=environment,
         stdin=subprocess.PIPE,
