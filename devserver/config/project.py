@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +136,9 @@ def read_pyproject(path: Path) -> dict[str, Any]:
 
     :raises ConfigError: it cannot be read or is not TOML.
     """
+    # Imported here: a worker reads none.
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,17 +2,17 @@
 
 Otherwise the command would read its settings first, and only then would the interpreter that will fork begin to import
 what a worker needs. Both take about as long, so they do it side by side. It is ended when the settings turn out to need
-something else.
+something else. What this module imports delays that process, so it is little.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from devserver.supervisor.channel import SupervisorChannel, channel_pair
 from devserver.supervisor.interpreter import start_interpreter
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _READ_AT_ONCE = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")
 
 
 class Early:
-    """The process and its channel; made by :meth:`start`."""
+    """The process and our end of its channel; made by :meth:`start`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
-        self._made: tuple[subprocess.Popen[bytes], SupervisorChannel] | None = (process, channel)
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self._made: tuple[subprocess.Popen[bytes], socket.socket] | None = (process, channel)
         self._path = [*sys.path]
         self._environment = dict(os.environ)
 
@@ -41,7 +41,7 @@ class Early:
         except OSError:
             return None
 
-    def take(self, environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], SupervisorChannel] | None:
+    def take(self, environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket] | None:
         """Hands both over, once; None when a process that is started now would be another one.
 
         :param environment: of the process that is wanted.
@@ -65,21 +65,21 @@ class Early:
         return any(name.startswith(_READ_AT_ONCE) for name in differing)
 
 
-def start_zygote(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], SupervisorChannel]:
+def start_zygote(environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Starts an interpreter that waits for its :class:`~devserver.supervisor.plan.Plan`.
 
     :raises OSError: no process can be made.
     """
-    channel, theirs = channel_pair()
+    ours, theirs = socket.socketpair()
     with theirs:
         try:
-            return start_interpreter(ZYGOTE, theirs.fileno(), (), environment), channel
+            return start_interpreter(ZYGOTE, theirs.fileno(), (), environment), ours
         except OSError:
-            channel.close()
+            ours.close()
             raise
 
 
-def _end(process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
+def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
     channel.close()
     process.kill()
     process.wait()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from devserver.errors import ConfigError
 from devserver.events import Notice
-from devserver.supervisor.channel import Message, channel_pair
+from devserver.supervisor.channel import Message, SupervisorChannel, channel_pair
 from devserver.supervisor.cold import ColdProcess
 from devserver.supervisor.early import Early, start_zygote
 from devserver.supervisor.handle import Handle, Job, Process, kill_group
@@ -30,8 +30,6 @@ from devserver.supervisor.warm_set import WarmSet
 
 if TYPE_CHECKING:
     import subprocess
-
-    from devserver.supervisor.channel import SupervisorChannel
 
 UNFIT_ROUNDS_MAX = 8
 """How often in a row a zygote may turn out to hold what it must not."""
@@ -250,7 +248,8 @@ class ForkSpawner:
         environment = {**self._environment, **self._warm.variables}
         try:
             early = None if self._early is None else self._early.take(environment)
-            zygote = Zygote(self._environment, *(early or start_zygote(environment)))
+            interpreter, channel = early or start_zygote(environment)
+            zygote = Zygote(self._environment, interpreter, SupervisorChannel(channel))
         except OSError as exc:
             self._say(Notice("warning", f"A warm process cannot be started: {exc}."))
             return

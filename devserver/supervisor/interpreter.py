@@ -17,12 +17,14 @@ def start_interpreter(
 ) -> subprocess.Popen[bytes]:
     """Starts ``module.main(channel_fd)`` in an interpreter like this one, in a session and group of its own.
 
+    Garbage is not collected there until somebody says so: what is imported is never any, and looking for it takes time.
+
     :param inherited: descriptors that it has as well, under the same numbers.
     :param terminal: its standard streams; without it it writes where we do, and can read nothing.
     :raises OSError: no process can be made.
     """
     # The path comes first: with "-c" it begins with the current folder, where a user's queue.py would replace Python's.
-    code = f"import sys; sys.path[:] = {sys.path!a}; from {module} import main; main({channel_fd})"
+    code = f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!a}; from {module} import main; main({channel_fd})"
     return subprocess.Popen(
         [sys.executable, *interpreter_flags(), "-c", code],
         env=environment,

@@ -6,7 +6,6 @@ When it is, or when files have changed since they were imported, the process say
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -25,8 +24,6 @@ def main(channel_fd: int) -> None:
     except (OSError, EOFError):
         os._exit(0)
     plan = Plan.from_message(first.message)
-    # Nothing that is imported is ever garbage.
-    gc.disable()
     unfit = imports.warm_up(plan.modules, plan.first_party, to_fork=False).unfit
     origins = imports.origins()
     # The job comes with the plan, or when somebody saves.

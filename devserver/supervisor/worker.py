@@ -85,8 +85,6 @@ def work(
         first = receive_first(sock) if first is None else first
     except (OSError, EOFError):
         sys.exit(EXIT_OK)
-    # Imports make hardly any garbage; it is looked for from the moment the app is there.
-    gc.disable()
     job = Job.from_message(first.message)
     reset_signals()
     set_environment(job.environment)
@@ -215,6 +213,7 @@ class Worker:
         from devserver.devtools.error_page import error_app
 
         self._importing = False
+        gc.enable()
         self._go.wait()
         page = error_app(failed, share=self._config.share_errors)
         # Whoever reads the page waits for the fix; its requests are not the app's.

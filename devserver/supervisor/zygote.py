@@ -47,8 +47,6 @@ def main(channel_fd: int) -> None:
             os.dup2(terminal, standard)
         os.close(terminal)
     worker.set_environment(plan.environment)
-    # Nothing that is imported is ever garbage.
-    gc.disable()
     probe = imports.warm_up(plan.modules, plan.first_party, to_fork=True)
     if probe.unfit:
         _say(sock, {"is": "unfit", "modules": probe.unfit})
