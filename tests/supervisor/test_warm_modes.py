@@ -391,17 +391,26 @@ def test_nothing_outlives_a_supervisor_that_is_killed(project: Project) -> None:
         until(lambda: not alive(zygote) and not alive(worker))
 
 
-def test_descriptors_and_processes_do_not_grow(project: Project) -> None:
+def test_descriptors_processes_and_memory_do_not_grow(project: Project) -> None:
+    imports = "import asyncio, email.message, http.server, logging.config, ssl"
     with serve(project) as session:
-        sizes = []
-        for number in range(12):
-            reload(session, project, answering(f"'{number}'"))
-            if number in (1, 11):
+        counts, sizes = [], []
+        for number in range(1, 51):
+            reload(session, project, answering(f"'{number}'", before=imports))
+            if number in (10, 50):
                 until(lambda: len(children(session.process.pid)) == 1)
-                zygote = zygote_of(session)
-                until(functools.partial(has_one_child, zygote))
-                sizes.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in (session.process.pid, zygote)])
-        assert sizes[0] == sizes[1]
+                pids = session.process.pid, zygote_of(session)
+                until(functools.partial(has_one_child, pids[1]))
+                counts.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in pids])
+                sizes.append(sum(map(proportional_kib, pids)))
+        assert counts[0] == counts[1]
+        assert sizes[1] < 1.05 * sizes[0]
+
+
+def proportional_kib(pid: int) -> int:
+    """Memory of a process; what it shares with others counts in part (PSS in proc_pid_smaps(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def has_one_child(pid: int) -> bool:
