@@ -531,6 +531,8 @@ class ReloadSupervisor:
                 handle.holds = True
                 if handle is self._newest:
                     self._on_paths(map(str, message["paths"]))
+                if self._saves.waits(READING):
+                    handle.channel.send({"do": "wait"})
                 self._resume()
             case "stale":
                 self._spawner.stale(message["unfit"])

@@ -97,6 +97,12 @@ class SuccessiveServer(Server):
             for connection in held:
                 state.schedule(connection)
 
+    def wait(self) -> None:
+        """Holds requests until :meth:`resume`, however long that takes: the supervisor has said that it will."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Closes the listeners first: what waits in the kernel's queue must be answered by the new code."""
         for server in self.servers:

@@ -314,8 +314,8 @@ class Worker:
             case "take":
                 self._taken.append(message)
                 self._tell_server("adopt")
-            case "resume":
-                self._tell_server("resume")
+            case "resume" | "wait" as what:
+                self._tell_server(what)
             case _:
                 pass
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from devserver.supervisor.succession import HOLD_S
 from tests.support.reload import PATIENCE_S, Answer, Project, alive, until
 from tests.support.terminal import CANONICAL, OnTerminal, on_terminal
 
@@ -144,6 +145,22 @@ def test_save_waits_until_the_debugger_is_left_and_nothing_is_stale(project: Pro
         assert answer.result(PATIENCE_S).body == "41"
         assert later.result(PATIENCE_S).body == "2"
         terminal.wait("↻ main.py")
+
+
+def test_request_is_held_for_as_long_as_somebody_debugs(project: Project) -> None:
+    with on_terminal(project) as terminal:
+        terminal.wait("ready in")
+        answer = terminal.get("/input")
+        terminal.wait("name? ")
+        until(lambda: terminal.settings != CANONICAL)
+        project.write("main.py", APP.replace("number = 1", "number = 2"))
+        terminal.wait("waits for the app")
+        held = terminal.get()
+        with pytest.raises(TimeoutError):
+            held.result(HOLD_S + 1)
+        terminal.type("Ada\n")
+        assert answer.result(PATIENCE_S).body == "Ada"
+        assert held.result(PATIENCE_S).body == "2"
 
 
 def test_save_that_waits_and_is_taken_back_reloads_nothing(project: Project) -> None:
