@@ -148,15 +148,25 @@ class Pump:
 
     def wake(self) -> None:
         """Says that there is something to do; cheap, and callable from any thread."""
-        if self._thread is None:
+        if self._thread is None and not _in_turns:
             self._start()
         self._work.set()
 
+    def turn(self) -> bool:
+        """Does what there is to do, on this thread; whether there is more."""
+        if self._work.is_set() and not self._try_step():
+            self._work.clear()
+        return self._work.is_set()
+
     def drain(self, timeout_s: float) -> bool:
         """Waits until ``step`` has nothing left to do; False when that took too long. The pump stays usable."""
+        deadline = time.monotonic() + timeout_s
+        if _in_turns:
+            while self.turn() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            return not self._work.is_set()
         if self._thread is None or self._closed:
             return True
-        deadline = time.monotonic() + timeout_s
         self._hurry.set()
         self._work.set()
         try:
@@ -170,6 +180,9 @@ class Pump:
 
     def close(self, timeout_s: float) -> bool:
         """Lets the thread finish its work and ends it; False when ``timeout_s`` was not enough and work is given up."""
+        if _in_turns and not self._closed:
+            self._closed = True
+            return self.drain(timeout_s)
         if self._closed or self._thread is None:
             self._closed = True
             return True
@@ -254,12 +267,30 @@ else:
         return fd >= 0
 
 
+_in_turns = False
+"""Whether somebody calls :func:`turn`, and no thread is started."""
 _outlets: weakref.WeakSet[Outlet] = weakref.WeakSet()
 _pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
 
 
+def take_turns() -> None:
+    """Starts no thread from now on: this process is going to fork, and calls :func:`turn` instead.
+
+    A forked child has threads again.
+    """
+    global _in_turns
+    _in_turns = True
+
+
+def turn() -> bool:
+    """Writes what can be written; whether there is more, so that it should be called again in 20 ms."""
+    # A sum calls all of them; any() would stop at the first that has more to do.
+    return sum(pump.turn() for pump in list(_pumps)) > 0
+
+
 def _after_fork_in_child() -> None:
-    global _write_lock
+    global _in_turns, _write_lock
+    _in_turns = False
     _write_lock = threading.Lock()
     for outlet in list(_outlets):
         outlet.reset_after_fork()

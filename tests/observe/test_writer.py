@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -211,6 +213,39 @@ def test_a_step_that_fails_is_reported_once_and_called_again(monkeypatch: pytest
         wait_until(lambda count=count: len(steps) >= count, "it was called")  # type: ignore[misc]
     assert pump.close(5.0)
     assert [report.exc_type for report in reports] == [ZeroDivisionError]
+
+
+def test_process_that_takes_turns_has_no_thread_and_its_child_has_one_again() -> None:
+    script = """
+import os, threading
+from devserver.observe import writer
+done = []
+def step():
+    done.append(os.getpid())
+    return len(done) < 3
+pump = writer.Pump(step, name="test", forget=lambda: None)
+writer.take_turns()
+assert not writer.turn()
+pump.wake()
+assert threading.active_count() == 1
+assert writer.turn() and writer.turn() and not writer.turn() and not writer.turn()
+assert len(done) == 3
+done.clear()
+pump.wake()
+assert writer.flush(5)
+assert len(done) == 3
+if os.fork() == 0:
+    done.clear()
+    pump.wake()
+    assert threading.active_count() == 2
+    assert pump.drain(5)
+    os._exit(0 if done == [os.getpid()] * 3 else 1)
+assert os.wait()[1] == 0
+assert pump.close(5)
+pump.wake()
+print("done")
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "done\n"
 
 
 def test_flush_waits_for_every_pump() -> None:

@@ -1,0 +1,142 @@
+"""What each worker is doing, in memory that the master and all workers share.
+
+One row a worker, written by that worker alone and read by the master, so that neither ever waits for the other: a
+worker whose loop stands still is noticed because its row does not change. Cells are native 64-bit integers. A row is
+written between two steps of its sequence number, and read again when that was odd or has changed (a seqlock), since a
+reader would otherwise see half of it every tenth time.
+
+Rows belong to workers and not to slots: while a worker is replaced there are two in a slot. The row of a worker that
+has ended is freed by the master, which keeps its totals, so that counters never fall.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+"""Upper bounds of the buckets; requests that took longer are in one more."""
+STATUS_CLASSES = 5
+"""1xx to 5xx."""
+_BUCKETS = len(LATENCY_BOUNDS_MS) + 1
+_CELL_BYTES = 8
+_READS_MAX = 100
+"""Tries before a row is taken to be half-written by a process that died while it wrote."""
+_LIMIT = 1 << 64
+
+
+@dataclass
+class Row:
+    """The figures of one worker; times in nanoseconds of ``time.monotonic_ns()``, counters since its start.
+
+    :ivar pid: 0 in a row that is free.
+    :ivar beat: when its event loop wrote last; 0 before it runs.
+    :ivar lag: how much later than it should have.
+    :ivar requests: started so far.
+    :ivar running: requests whose app has not returned.
+    :ivar connections: open ones.
+    :ivar refused: requests that broke a rule of HTTP or a limit.
+    :ivar lost: requests whose client left before a response began.
+    :ivar body_bytes: sent in response bodies.
+    :ivar latency_us: the sum of all durations, in microseconds.
+    :ivar statuses: responses by class, from 1xx to 5xx.
+    :ivar latencies: responses by duration, see :data:`LATENCY_BOUNDS_MS`.
+    """
+
+    pid: int = 0
+    beat: int = 0
+    lag: int = 0
+    requests: int = 0
+    running: int = 0
+    connections: int = 0
+    refused: int = 0
+    lost: int = 0
+    body_bytes: int = 0
+    latency_us: int = 0
+    statuses: list[int] = field(default_factory=lambda: [0] * STATUS_CLASSES)
+    latencies: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+
+    def add(self, other: Row) -> None:
+        """Adds the counters of another row; what is a state and no counter stays."""
+        for name in COUNTERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.statuses = [one + two for one, two in zip(self.statuses, other.statuses, strict=True)]
+        self.latencies = [one + two for one, two in zip(self.latencies, other.latencies, strict=True)]
+
+
+COUNTERS = ("requests", "refused", "lost", "body_bytes", "latency_us")
+_PLAIN = tuple(each.name for each in fields(Row) if each.name not in {"statuses", "latencies"})
+_CELLS = 1 + len(_PLAIN) + STATUS_CLASSES + _BUCKETS
+"""Of a row, its sequence number included."""
+
+
+class Scoreboard:
+    """The shared memory; made before the workers are, which inherit it.
+
+    :param rows: how many workers there may be at once. Twice as many as slots will do, as each may have a successor.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self._memory = mmap.mmap(-1, rows * _CELLS * _CELL_BYTES)
+        self._cells = memoryview(self._memory).cast("Q")
+        self._taken: set[int] = set()
+        self.ended = Row()
+        """The totals of workers that are no more."""
+
+    def take(self) -> int | None:
+        """A free row, made empty; None when there is none. For the master alone, as is :meth:`free`."""
+        index = next((index for index in range(self.rows) if index not in self._taken), None)
+        if index is not None:
+            self._taken.add(index)
+            self.write(index, Row())
+        return index
+
+    def free(self, index: int) -> None:
+        """Its worker has ended: the row may be used again, and its totals are kept."""
+        self.ended.add(self.read(index))
+        self._taken.discard(index)
+        self.write(index, Row())
+
+    def write(self, index: int, row: Row) -> None:
+        """Writes a whole row."""
+        cells, start = self._cells, index * _CELLS
+        values: Iterable[int] = (*(getattr(row, name) for name in _PLAIN), *row.statuses, *row.latencies)
+        sequence = cells[start] | 1
+        cells[start] = sequence
+        for offset, value in enumerate(values, start=start + 1):
+            cells[offset] = value % _LIMIT
+        cells[start] = (sequence + 1) % _LIMIT
+
+    def read(self, index: int) -> Row:
+        """A row as its worker wrote it last; never half of it, unless that worker died while it wrote."""
+        cells, start = self._cells, index * _CELLS
+        values: list[int] = []
+        for _ in range(_READS_MAX):
+            before = cells[start]
+            values = cells[start + 1 : start + _CELLS].tolist()
+            if not before % 2 and cells[start] == before:
+                break
+            # The writer needs some microseconds, and perhaps this processor.
+            os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+        plain = len(_PLAIN)
+        row = Row(statuses=values[plain : plain + STATUS_CLASSES], latencies=values[plain + STATUS_CLASSES :])
+        for name, value in zip(_PLAIN, values, strict=False):
+            setattr(row, name, value)
+        return row
+
+    def totals(self) -> Row:
+        """The counters of all workers there have been."""
+        total = Row()
+        total.add(self.ended)
+        for index in self._taken:
+            total.add(self.read(index))
+        return total
+
+    def close(self) -> None:
+        """Gives the memory up, in this process."""
+        self._cells.release()
+        self._memory.close()
