@@ -12,7 +12,6 @@ has ended is freed by the master, which keeps its totals, so that counters never
 from __future__ import annotations
 
 import mmap
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -23,8 +22,9 @@ STATUS_CLASSES = 5
 """1xx to 5xx."""
 _BUCKETS = len(LATENCY_BOUNDS_MS) + 1
 _CELL_BYTES = 8
-_READS_MAX = 100
-"""Tries before a row is taken to be half-written by a process that died while it wrote."""
+_WRITTEN_S = 0.05
+"""Writing takes some microseconds, unless the writer loses its processor meanwhile; after so long it must have died."""
+_STEP_S = 0.0001
 _LIMIT = 1 << 64
 
 
@@ -115,13 +115,13 @@ class Scoreboard:
         """A row as its worker wrote it last; never half of it, unless that worker died while it wrote."""
         cells, start = self._cells, index * _CELLS
         values: list[int] = []
-        for _ in range(_READS_MAX):
+        deadline = time.monotonic() + _WRITTEN_S
+        while True:
             before = cells[start]
             values = cells[start + 1 : start + _CELLS].tolist()
-            if not before % 2 and cells[start] == before:
+            if (not before % 2 and cells[start] == before) or time.monotonic() > deadline:
                 break
-            # The writer needs some microseconds, and perhaps this processor.
-            os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
+            time.sleep(_STEP_S)
         plain = len(_PLAIN)
         row = Row(statuses=values[plain : plain + STATUS_CLASSES], latencies=values[plain + STATUS_CLASSES :])
         for name, value in zip(_PLAIN, values, strict=False):
