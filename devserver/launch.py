@@ -14,7 +14,7 @@ import dataclasses
 import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from devserver.config.discovery import find_target
 from devserver.config.settings import Config
 from devserver.errors import EXIT_APP, AppLoadError, DevserverError
-from devserver.events import Emitter
+from devserver.events import Emitter, Notice
 from devserver.server import listeners as listening
 
 if TYPE_CHECKING:
+    from devserver.config.sources import Resolved
     from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
     from devserver.supervisor.terminal import Screen
@@ -77,6 +78,49 @@ def serve(
         listening.close(listeners)
 
 
+def serve_workers(
+    config: Config,
+    *,
+    directory: Path,
+    notices: Sequence[Notice] = (),
+    environment: Mapping[str, str] | None = None,
+    reread: Callable[[], tuple[Config, Mapping[str, str]]] | None = None,
+) -> int:
+    """Serves with several processes, as ``dev prod`` does, until it is stopped; tells of itself by logging alone.
+
+    :param directory: the working directory, in which we are already.
+    :param notices: what was noticed while the settings were read.
+    :param environment: the workers' variables; ours when left out.
+    :param reread: reads the settings and the environment again, for SIGHUP.
+    :returns: the exit code.
+    :raises DevserverError: an address, a user or a file cannot be had.
+    """
+    from devserver.supervisor.observers import Observers
+    from devserver.supervisor.prefork import PreforkSupervisor, Settings
+
+    def settings(config: Config, environment: Mapping[str, str]) -> Settings:
+        _check_tls(config)
+        return Settings(config, find_target(config, directory), environment)
+
+    emitter = Emitter()
+    first = settings(config, dict(os.environ) if environment is None else environment)
+    with Observers(config, emitter, told_by="nobody") as observers:
+        for notice in notices:
+            emitter.emit(notice)
+        listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=directory)
+        try:
+            supervisor = PreforkSupervisor(
+                first,
+                listeners,
+                emitter,
+                reread=None if reread is None else lambda: settings(*reread()),
+                reopen=observers.reopen,
+            )
+            return supervisor.run()
+        finally:
+            listening.close(listeners)
+
+
 def end_threads(code: int) -> None:
     """Returns when no thread holds the interpreter any more; if one does not end, ends the process under it.
 
@@ -96,21 +140,24 @@ def run(app: Any = None, **options: Any) -> None:
         wrong or an address is taken. The one place of the library that ends the process: a script that calls this as
         its last line wants its exit code to tell.
     """
-    from devserver.supervisor.embedded import Server, called_by_an_import, report
+    from devserver.supervisor.embedded import Server, called_by_an_import, complete_config, report
 
     if called_by_an_import():
         return
     started = True
     try:
         config = Config(app, **options)
-        if config.reload:
+        resolved = complete_config(config)
+        config = resolved.config
+        if config.reload or (config.workers or 1) > 1:
             if config.app is not None and not isinstance(config.app, str):
                 config = dataclasses.replace(config, app=_named_by_its_script(config.app, sys._getframe(1)))  # noqa: SLF001
-            code = _run_reloading(config)
+                resolved = dataclasses.replace(resolved, config=config)
+            code = _run_reloading(resolved) if config.reload else _run_workers(resolved)
             if code:
                 sys.exit(code)
         else:
-            own = Server(config)
+            own = Server(config, resolved=resolved)
             started = False
             try:
                 own.run()
@@ -125,13 +172,15 @@ def run(app: Any = None, **options: Any) -> None:
         sys.exit(EXIT_APP)
 
 
-def _run_reloading(config: Config) -> int:
-    from devserver.supervisor.embedded import complete_config
+def _run_workers(resolved: Resolved) -> int:
+    return serve_workers(resolved.config, directory=resolved.directory, notices=resolved.notices)
+
+
+def _run_reloading(resolved: Resolved) -> int:
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.reload import ReloadSupervisor
     from devserver.supervisor.terminal import StandardOutput
 
-    resolved = complete_config(config)
     config, emitter = resolved.config, Emitter()
     with Observers(config, emitter, told_by="nobody"):
         for notice in resolved.notices:

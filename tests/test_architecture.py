@@ -65,6 +65,7 @@ HOMES = {
     "h11": ["protocol/http1/"],
     "httptools": ["protocol/http1/"],
     "rich": ["ui/"],
+    "setproctitle": ["supervisor/process_name.py"],
     "starlette": ["app/introspect.py", "devtools/"],
     "typer": ["cli/"],
     "uvloop": ["server/loop.py"],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from devserver.config import option as options
 from devserver.config import settings
-from devserver.config.sources import OTHER_COMMANDS
+from devserver.config.sources import COMMANDS
 from devserver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def _take(
 ) -> None:
     name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
     if name not in known:
-        for other, names in OTHER_COMMANDS.items():
-            if name.removeprefix("--") in names:
+        for other in COMMANDS:
+            if other != command and name in spelled(other):
                 raise UsageError(f"{name} is an option of dev {other}, not of dev {command}.")
         raise no_such(name, [*known, *HELP])
     field, on = known[name]

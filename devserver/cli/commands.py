@@ -73,9 +73,15 @@ def build(*, everything: bool = False) -> typer.Typer:
         """Serve an app, and its new code after every save."""
         raise AssertionError(f"arguments.py reads the command line of dev run, typer only shows its help: {values}")
 
+    @dev.command(epilog=more.replace("dev run", "dev prod"))
+    @takes_options("prod", everything=everything)
+    def prod(**values: Any) -> int:
+        """Serve an app with several processes that are replaced without losing a request."""
+        raise AssertionError(f"arguments.py reads the command line of dev prod, typer only shows its help: {values}")
+
     @dev.command()
     def config(
-        command: Annotated[str, typer.Argument(metavar="[run|api]", help="Whose settings to show.")] = "run",
+        command: Annotated[str, typer.Argument(metavar="[run|prod|api]", help="Whose settings to show.")] = "run",
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
     ) -> int:
@@ -109,7 +115,7 @@ def _command_hint(exc: Any, path: str) -> str:
         name = message.partition("'")[2].partition("'")[0]
         if ":" in name or name.endswith(".py") or os.path.isdir(name):
             return f"To serve it: dev run {name}"
-        return "The commands are run and config." if "Did you mean" not in message else ""
+        return "The commands are run, prod and config." if "Did you mean" not in message else ""
     return ""
 
 

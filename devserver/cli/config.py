@@ -17,7 +17,7 @@ from devserver.errors import DevserverError, UsageError
 if TYPE_CHECKING:
     from dataclasses import Field
 
-COMMANDS = ("run", "api")
+COMMANDS = ("run", "prod", "api")
 SECRET = "(hidden)"
 _SECRETS = frozenset({"ssl_keyfile_password"})
 
@@ -31,7 +31,7 @@ def config(command: str, *, as_json: bool, chdir: str | None = None) -> str:
         raise UsageError(f"There are no settings of {command!r}.", hint=f"Ask for one of {', '.join(COMMANDS)}.")
     cli = {"chdir": chdir} if chdir else {}
     resolved = resolve(command, cli, environ=os.environ, directory=working_directory())
-    if command == "run":
+    if command != "api":
         resolved = _with_app(resolved)
     known = in_order(command)
     return _json(known, resolved) if as_json else table(known, resolved)

@@ -74,6 +74,11 @@ def _dispatch(arguments: list[str]) -> int:
         from devserver.cli.run import run
 
         return run(read(arguments[1:]), early)
+    if arguments[:1] == ["prod"] and not _asks_for_help(arguments):
+        from devserver.cli.arguments import read
+        from devserver.cli.prod import prod
+
+        return prod(read(arguments[1:], "prod"))
     from devserver.cli.commands import dispatch
 
     return dispatch(arguments)

@@ -14,7 +14,7 @@ from devserver import __version__
 from devserver.cli.environment import enter
 from devserver.config.sources import DEFAULT, resolve
 from devserver.errors import DevserverError, UsageError
-from devserver.events import Emitter
+from devserver.events import Emitter, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,19 @@ def _run(given: Mapping[str, object], early: Early | None) -> int:
     resolved = resolve("run", given, environ=os.environ, directory=working_directory())
     enter(resolved.directory)
     os.chdir(resolved.directory)
+    own = dict(os.environ)
     os.environ.update(resolved.environment)
 
     from devserver import launch
+
+    if (resolved.config.workers or 1) > 1:
+        off = Notice("info", "Several workers do not reload: files are not watched.")
+        return launch.serve_workers(
+            resolved.config,
+            directory=resolved.directory,
+            notices=[*resolved.notices, *([off] if resolved.config.reload else [])],
+            environment={**own, **resolved.environment},
+        )
     from devserver.ui import make_ui
 
     emitter = Emitter()

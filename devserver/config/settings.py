@@ -40,10 +40,11 @@ X_FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-fo
 
 APP, ADDRESS, RELOAD, PROTOCOL, LIMITS, TIMEOUTS = "App", "Where it listens", "Reload", "Protocol", "Limits", "Timeouts"
 LOGS, PROXIES, TLS, WEBSOCKET, PROCESS, TERMINAL = "Logging", "Proxies", "TLS", "WebSocket", "Process", "Terminal"
-GROUPS = (APP, ADDRESS, RELOAD, TERMINAL, LOGS, PROTOCOL, PROXIES, LIMITS, TIMEOUTS, TLS, WEBSOCKET, PROCESS)
+WORKERS = "Workers"
+GROUPS = (APP, ADDRESS, RELOAD, WORKERS, TERMINAL, LOGS, PROTOCOL, PROXIES, LIMITS, TIMEOUTS, TLS, WEBSOCKET, PROCESS)
 """The order of the groups in help and documentation."""
 
-API_ONLY, API_AND_RUN = ("api",), ("api", "run")
+API_ONLY, API_AND_RUN, API_AND_PROD = ("api",), ("api", "run"), ("api", "prod")
 
 # ssl.PROTOCOL_TLS_SERVER and ssl.CERT_NONE as numbers: importing ssl costs milliseconds that only TLS should pay.
 _TLS_SERVER, _CERT_NONE = 17, 0
@@ -238,12 +239,12 @@ class Config:
     )
     workers: int | None = option(
         None,
-        help="Number of worker processes; only 1 in this version.",
-        group=PROCESS,
+        help="Worker processes; when left out dev prod has one for each CPU that it may use, and at least 2.",
+        group=WORKERS,
         kind="int",
         none=True,
         minimum=0,
-        maximum=4096,
+        maximum=512,
         cli=("--workers", "-w"),
     )
     proxy_headers: bool = option(
@@ -603,6 +604,86 @@ class Config:
         commands=API_AND_RUN,
     )
 
+    preload: bool = option(
+        False,
+        help="Import the app once, in a process that the workers are forked from.",
+        group=WORKERS,
+        kind="bool",
+        commands=API_AND_PROD,
+    )
+    timeout_worker: float = option(
+        30,
+        help="Seconds that a worker's event loop may stand still before the worker is replaced; 0: for ever.",
+        group=WORKERS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+        commands=API_AND_PROD,
+    )
+    timeout_worker_startup: float = option(
+        60,
+        help="Seconds that a worker may take to import and start the app; 0: for ever.",
+        group=WORKERS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+        commands=API_AND_PROD,
+    )
+    worker_lifetime: float | None = option(
+        None,
+        help="Replace a worker after so many seconds, and up to a tenth more.",
+        group=WORKERS,
+        kind="seconds",
+        none=True,
+        minimum=1,
+        maximum=_SECONDS_MAX,
+        commands=API_AND_PROD,
+    )
+    worker_max_rss: int | None = option(
+        None,
+        help="Replace a worker that holds more memory than this.",
+        group=WORKERS,
+        kind="size",
+        none=True,
+        minimum=1,
+        maximum=_SIZE_MAX,
+        commands=API_AND_PROD,
+    )
+    user: str | None = option(
+        None, help="User to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
+    )
+    group: str | None = option(
+        None, help="Group to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
+    )
+    umask: int | None = option(
+        None,
+        help="Mode bits that new files and Unix sockets do not get, in octal.",
+        group=WORKERS,
+        kind="octal",
+        none=True,
+        minimum=0,
+        maximum=0o777,
+        commands=API_AND_PROD,
+    )
+    pid: PathLike | None = option(
+        None,
+        help="File to write the master's process id to.",
+        group=WORKERS,
+        kind="path",
+        none=True,
+        metavar="FILE",
+        cli=("--pid", "-p"),
+        commands=API_AND_PROD,
+    )
+    process_name: str | None = option(
+        None,
+        help="What the processes are called in lists of them.",
+        group=WORKERS,
+        none=True,
+        cli=("--process-name", "-n"),
+        commands=API_AND_PROD,
+    )
+
     notices: tuple[Notice, ...] = field(default=(), init=False, compare=False, repr=False)
     """What a person should read once: values that stand in for others or have no effect here."""
 
@@ -653,11 +734,8 @@ def _contradictions(config: Config) -> None:
     places = [name for name in ("bind", "uds", "fd") if getattr(config, name) not in {None, (), ""}]
     if len(places) > 1:
         raise ConfigError(f"{' and '.join(places)} each say where to listen.", hint="Give one of them.")
-    if config.workers is not None and config.workers > 1:
-        raise ConfigError(
-            f"workers: {config.workers} pre-forked workers are not available in this version.",
-            hint="Leave workers out, or give 1.",
-        )
+    if config.worker_max_rss is not None and config.worker_max_rss < 16 * _MIB:
+        raise ConfigError("worker_max_rss: no worker fits into less than 16 MiB.", hint="It is given in bytes.")
     if "forwarded" in config.forwarded_headers and len(set(config.forwarded_headers)) > 1:
         raise ConfigError(
             "forwarded_headers: forwarded and x-forwarded-* cannot be combined, because a proxy that writes one kind "

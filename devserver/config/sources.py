@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,38 +29,16 @@ COMMAND_LINE = "command line"
 DEFAULT = "default"
 PREFIX = "DEVSERVER_"
 
-FALLBACKS = {"port": "PORT", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS", "mode": "FASTAPI_ENV"}
+FALLBACKS = {
+    "port": "PORT",
+    "forwarded_allow_ips": "FORWARDED_ALLOW_IPS",
+    "mode": "FASTAPI_ENV",
+    "workers": "WEB_CONCURRENCY",
+}
 """Variables that are not ours and still mean one of our options; they stand right below its own variable."""
 
-OTHER_COMMANDS = {
-    "prod": frozenset(
-        {
-            "check-config",
-            "config",
-            "control",
-            "env",
-            "group",
-            "health-path",
-            "metrics",
-            "paste",
-            "pid",
-            "preload",
-            "print-config",
-            "process-name",
-            "shutdown-delay",
-            "statsd",
-            "threads",
-            "timeout-worker",
-            "timeout-worker-startup",
-            "umask",
-            "user",
-            "worker-class",
-            "worker-lifetime",
-            "worker-max-rss",
-        }
-    )
-}
-"""Options that only another command has, so that they are answered with its name and not called unknown."""
+COMMANDS = ("run", "prod")
+"""The commands that serve."""
 
 # Variables with our prefix that are no options: of the scripts of this repository, and of a command that hands over.
 _NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_PYTHON"})
@@ -140,7 +118,8 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
 
 
 def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
-    """Adds to a program's ``Config`` what uvicorn would read by itself: its env files and ``FORWARDED_ALLOW_IPS``.
+    """Adds to a program's ``Config`` what uvicorn would read by itself: its env files, ``FORWARDED_ALLOW_IPS`` and
+    ``WEB_CONCURRENCY``.
 
     :raises ConfigError: an env file is missing or unreadable, or the variable is malformed.
     """
@@ -155,16 +134,21 @@ def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> 
         else "the program"
         for known in settings.fields()
     }
-    name = FALLBACKS["forwarded_allow_ips"]
-    found = environ.get(name) or added.get(name)
-    if config.forwarded_allow_ips is None and found:
-        known = settings.by_name("forwarded_allow_ips")
-        config = dataclasses.replace(
-            config, forwarded_allow_ips=options.check(known, options.parse(known, found, name))
-        )
-        origins["forwarded_allow_ips"] = name
+    for field_name in ("forwarded_allow_ips", "workers"):
+        name = FALLBACKS[field_name]
+        found = environ.get(name) or added.get(name)
+        if getattr(config, field_name) is None and found:
+            known = settings.by_name(field_name)
+            changed = {field_name: options.check(known, options.parse(known, found, name), name)}
+            config = dataclasses.replace(config, **changed)
+            origins[field_name] = name
     notices += [notice for notice in config.notices if notice not in notices]
     return Resolved(config, origins, tuple(notices), added, directory)
+
+
+def only_of(known: Field[Any]) -> str:
+    """The command that has an option which another one lacks."""
+    return next(command for command in COMMANDS if command in options.of(known).commands)
 
 
 def variable(known: Field[Any]) -> str:
@@ -280,18 +264,17 @@ def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]
     if command == "api":
         return _Layer({})
     spelled = {name: known for known in settings.fields() for name in {variable(known), PREFIX + known.name.upper()}}
-    others = {PREFIX + key.replace("-", "_").upper() for names in OTHER_COMMANDS.values() for key in names}
     values: dict[str, tuple[Any, str]] = {}
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         text = environ[name]
         known = spelled.get(name)
         if known is None or options.of(known).commands == settings.API_ONLY:
-            if name not in others | _NOT_OPTIONS:
+            if name not in _NOT_OPTIONS:
                 guess = options.nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in spelled])
                 notices.append(
                     Notice("warning", f"{name} is not an option{f'; did you mean {PREFIX}{guess}?' if guess else '.'}")
                 )
-        elif text:
+        elif text and command in options.of(known).commands:
             if options.of(known).kind == "header":
                 value: Any = tuple(options.parse(known, part, name)[0] for part in _NEXT_HEADER.split(text))
             else:
@@ -311,6 +294,9 @@ def _fallbacks(environ: Mapping[str, str], command: str) -> _Layer:
             or (command == "api" and name != "forwarded_allow_ips")
         ):
             continue
+        if name == "workers" and command == "run":
+            # Set for production, where this command is not meant to be used.
+            continue
         known = settings.by_name(name)
         values[name] = (options.check(known, options.parse(known, text, other), other), other)
     return _Layer(values)
@@ -328,8 +314,8 @@ def _project(command: str, directory: Path) -> list[_Layer]:
         if not isinstance(content, dict):
             raise ConfigError(f"{shown}: [tool.devserver.{name}] is not a table.")
     return [
-        _table(own.get(command, {}), f"{shown} [tool.devserver.{command}]", command, path.parent, directory),
-        _table(table, f"{shown} [tool.devserver]", "", path.parent, directory),
+        _table(own.get(command, {}), f"{shown} [tool.devserver.{command}]", command, True, path.parent, directory),
+        _table(table, f"{shown} [tool.devserver]", command, False, path.parent, directory),
     ]
 
 
@@ -348,8 +334,8 @@ def _tool_table(path: Path, shown: str) -> dict[str, Any]:
     return dict(table)
 
 
-def _table(table: Mapping[str, Any], origin: str, command: str, home: Path, directory: Path) -> _Layer:
-    """:param command: the command whose table it is, or an empty string for the table that all share."""
+def _table(table: Mapping[str, Any], origin: str, command: str, own: bool, home: Path, directory: Path) -> _Layer:
+    """:param own: whether it is the command's own table, and not the one that all share."""
     spelled = {
         name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
     }
@@ -358,29 +344,26 @@ def _table(table: Mapping[str, Any], origin: str, command: str, home: Path, dire
         known = spelled.get(key.replace("-", "_"))
         label = f"{origin} {key}"
         if known is None or options.of(known).commands == settings.API_ONLY:
-            _unknown_key(key, origin, command, spelled)
-            continue
+            guess = options.nearest(key.replace("-", "_"), spelled).replace("_", "-")
+            raise ConfigError(
+                f"{origin} {key}: there is no such option.", hint=f"Did you mean {guess}?" if guess else ""
+            )
+        if command not in options.of(known).commands:
+            if not own:
+                continue
+            other = only_of(known)
+            raise ConfigError(
+                f"{origin} {key}: this option belongs to dev {other}.", hint=f"Move it to [tool.devserver.{other}]."
+            )
         if known.name in values:
             raise ConfigError(f"{label}: the option is given twice, under two spellings.")
         if known.name == "app":
             # The search for the app reads it itself: it stands below [tool.fastapi] entrypoint.
-            if command or not isinstance(given, str):
+            if own or not isinstance(given, str):
                 raise ConfigError(f"{label}: the app is named by a text in [tool.devserver].")
             continue
         values[known.name] = (_anchored(known, _from_toml(known, given, label), home, directory), origin)
     return _Layer(values)
-
-
-def _unknown_key(key: str, origin: str, command: str, spelled: Iterable[str]) -> None:
-    for other, names in OTHER_COMMANDS.items():
-        if key.replace("_", "-") in names:
-            if not command:
-                return
-            raise ConfigError(
-                f"{origin} {key}: this option belongs to dev {other}.", hint=f"Move it to [tool.devserver.{other}]."
-            )
-    guess = options.nearest(key.replace("-", "_"), spelled).replace("_", "-")
-    raise ConfigError(f"{origin} {key}: there is no such option.", hint=f"Did you mean {guess}?" if guess else "")
 
 
 def _from_toml(known: Field[Any], given: Any, label: str) -> Any:

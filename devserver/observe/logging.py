@@ -122,6 +122,21 @@ def _adopt_uvicorn() -> None:
         theirs.parent = logging.getLogger("devserver")
 
 
+def reopen_files() -> None:
+    """Lets the handlers of all loggers open their files again under their names, after they were rotated."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}
+    for handler in handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.acquire()
+            try:
+                handler.stream.close()
+                # The next record opens it.
+                handler.stream = None
+            finally:
+                handler.release()
+
+
 def wants_colors(stream: object, environ: Mapping[str, str]) -> bool:
     """Whether to colour what goes to ``stream``: NO_COLOR and FORCE_COLOR (no-color.org, force-color.org) decide before
     the terminal does, in the order that Python itself uses."""
@@ -356,13 +371,14 @@ class LogObserver:
         self._refusals = 0
         self._refused_since = 0.0
 
-    def attach(self, emitter: Emitter, *, told_elsewhere: bool = False) -> None:
+    def attach(self, emitter: Emitter, *, told_elsewhere: bool = False, worker: bool = False) -> None:
         """Listens to everything that is worth a line.
 
         :param told_elsewhere: a UI tells all that it can; only what no UI shows becomes a line.
+        :param worker: a master tells when this process comes and goes.
         """
         if not told_elsewhere:
-            emitter.listen(self._on_event, self._wordings)
+            emitter.listen(self._on_event, (Notice, AppRaised) if worker else self._wordings)
         emitter.listen(self._on_refused, (RequestRefused,))
 
     def _on_event(self, event: object) -> None:

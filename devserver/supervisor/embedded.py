@@ -35,11 +35,13 @@ class Server(server.Server):
     set ``should_exit`` from any thread, subclass it.
 
     :param config: the settings; logging is set up, and env files are read, when the server is made.
+    :param resolved: what :func:`complete_config` has made of it, when that was done already.
     :raises ConfigError: a file that the settings name cannot be used.
     """
 
-    def __init__(self, config: Config) -> None:
-        resolved = complete_config(config)
+    def __init__(self, config: Config, *, resolved: Resolved | None = None) -> None:
+        if resolved is None:
+            resolved = complete_config(config)
         super().__init__(resolved.config, emitter=Emitter())
         self._observers = Observers(self.config, self.emitter, told_by="nobody")
         for notice in resolved.notices:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from devserver.config.settings import Config
     from devserver.events import Emitter
 
-Teller: TypeAlias = Literal["nobody", "ui", "supervisor"]
-"""Who tells what happens to the server, besides our log: a UI, or the log of the supervising process."""
+Teller: TypeAlias = Literal["nobody", "ui", "supervisor", "master"]
+"""Who tells what happens to the server, besides our log: a UI, the log of the supervising process, or that of a master,
+which tells what becomes of its workers and leaves the app's errors to them."""
 
 CLOSE_S = 1.0
 """How long the last lines may take to be written: a reader that has stopped must not hold the process."""
@@ -35,7 +36,7 @@ class Observers:
         self._access_log.attach(emitter)
         own_form = config.log_format != "text" or config.log_config not in (None, LOGGING_CONFIG)
         told_elsewhere = told_by == "supervisor" or (told_by == "ui" and not own_form)
-        logging.LogObserver(config).attach(emitter, told_elsewhere=told_elsewhere)
+        logging.LogObserver(config).attach(emitter, told_elsewhere=told_elsewhere, worker=told_by == "master")
 
     def __enter__(self) -> Observers:
         return self
@@ -44,6 +45,11 @@ class Observers:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def reopen(self) -> None:
+        """Opens log files again under their names, after they were rotated."""
+        self._access_log.reopen()
+        logging.reopen_files()
 
     def close(self) -> None:
         """Writes the last lines."""

@@ -70,6 +70,12 @@ class SignalQueue:
         self._reader.close()
         self._writer.close()
 
+    def leave_to_child(self) -> None:
+        """In a forked child: signals are not noted any more; what they do there is for the child to say."""
+        signal.set_wakeup_fd(-1)
+        self._reader.close()
+        self._writer.close()
+
     def _note(self, number: int, _: FrameType | None) -> None:
         self._pending.append(number)
 

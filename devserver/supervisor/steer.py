@@ -105,6 +105,12 @@ class Sharing:
         if self._apart and 0 < slot == len(self._sockets) - 1:
             self._sockets.pop().close()
 
+    def close_others(self, kept: Sequence[socket.socket]) -> None:
+        """In a forked child: closes all sockets but those."""
+        for sock in self._sockets:
+            if sock not in kept:
+                sock.close()
+
     def close(self) -> None:
         """Closes all but the first socket, which was given."""
         for sock in self._sockets[1:]:

@@ -43,7 +43,7 @@ def test_every_option_has_help_and_a_panel() -> None:
 
 
 def test_options_of_programs_are_not_on_the_command_line() -> None:
-    names = {known.name for known in in_order("run")}
+    names = {known.name for command in ("run", "prod") for known in in_order(command)}
     assert names == {known.name for known in fields() if options.of(known).commands != ("api",)}
     assert "callback_notify" not in names
 

@@ -122,7 +122,7 @@ def test_config_is_frozen_and_crosses_a_pipe() -> None:
         ({"mode": "../x"}, "mode: '../x' is not a name of letters, digits, - and _."),
         ({"uds": "a", "fd": 3}, "uds and fd each say where to listen."),
         ({"bind": ":1", "uds": "a", "fd": 3}, "bind and uds and fd each say where to listen."),
-        ({"workers": 4}, "workers: 4 pre-forked workers are not available in this version."),
+        ({"worker_max_rss": 200}, "worker_max_rss: no worker fits into less than 16 MiB."),
         ({"forwarded_headers": "forwarded,x-forwarded-for"}, "forwarded_headers: forwarded and x-forwarded-* cannot"),
         ({"forwarded_headers": "x-real-ip"}, "forwarded_headers: 'x-real-ip' is not one of x-forwarded-for,"),
         ({"ssl_keyfile": "key.pem"}, "ssl_keyfile is given without ssl_certfile."),

@@ -184,8 +184,9 @@ def test_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_tables_of_other_commands_and_shared_keys_of_theirs_are_left_alone(tmp_path: Path) -> None:
-    text = "[tool.devserver]\nthreads = 2\napp = 'main:app'\n[tool.devserver.prod]\nanything = 1"
+    text = "[tool.devserver]\npreload = true\napp = 'main:app'\n[tool.devserver.prod]\nanything = 1"
     found = resolved(project(tmp_path, text))
+    assert origin(found, "preload") == (False, "default")
     # The search for the app reads it: [tool.fastapi] entrypoint is stronger.
     assert origin(found, "app") == (None, "default")
 

@@ -149,6 +149,11 @@ class Exchange:
         """What may still be sent before the loop gets a turn."""
         self._response_headers: Sequence[tuple[bytes, bytes]]
 
+    @property
+    def received_at(self) -> float | None:
+        """When its head was complete, as ``time.perf_counter()``; known when somebody listens to finished requests."""
+        return getattr(self, "_received_at", None)
+
     # The app's side
 
     async def run(self) -> None:

@@ -1,0 +1,72 @@
+"""The file that says which process is the master."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from devserver.errors import ConfigError
+
+
+class PidFile:
+    """Written by :meth:`write`, removed by :meth:`remove` if it is still ours.
+
+    :param path: where.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.abspath(path)
+
+    def write(self) -> None:
+        """Writes the id of this process, at once and as a whole.
+
+        :raises ConfigError: another process that lives is named there, or it cannot be written.
+        """
+        other = self.read()
+        if other not in {0, os.getpid()} and _lives(other):
+            raise ConfigError(
+                f"--pid: {self.path} belongs to process {other}, which is running.",
+                hint="Stop that one first, or give another file.",
+            )
+        temporary = f"{self.path}.{os.getpid()}"
+        try:
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, self.path)
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise ConfigError(f"--pid: cannot write {self.path} ({exc.strerror}).") from exc
+
+    def read(self) -> int:
+        """The process that it names; 0 when it names none."""
+        try:
+            with open(self.path, encoding="ascii") as file:
+                return int(file.read(32))
+        except (OSError, ValueError):
+            return 0
+
+    def move(self, path: str) -> None:
+        """Gives it another name, such as when a new master has come."""
+        with contextlib.suppress(OSError):
+            if self.read() == os.getpid():
+                os.replace(self.path, path)
+        self.path = path
+
+    def remove(self) -> None:
+        """Removes it, unless another process has written to it."""
+        with contextlib.suppress(OSError):
+            if self.read() == os.getpid():
+                os.unlink(self.path)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Not ours to signal, so it is there.
+        return True
+    return True

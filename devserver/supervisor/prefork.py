@@ -1,0 +1,613 @@
+"""The master of ``dev prod``: it binds, forks workers, watches and replaces them, and serves nothing itself.
+
+It has one thread and no event loop, never imports the app and reads no byte from the network, so that there is little
+in it that could fail. It learns everything from signals, from the workers' channels and from the scoreboard; what to do
+about it is decided in :mod:`devserver.supervisor.pool`.
+
+    signal                 what it does
+    TERM                   stops: idle connections are closed at once, requests in flight finish
+    INT, QUIT              quits: requests in flight are cancelled; a second one ends the workers
+    HUP                    reads the settings again and replaces the workers one by one; if the new code does not start,
+                           the old workers stay
+    USR1                   opens log files again
+    TTIN, TTOU             one worker more, one less
+    WINCH                  stops the workers and not the master, until HUP or TTIN; unless it runs on a terminal,
+                           which sends this when its size changes
+    CHLD                   a process has ended
+
+Each is only noted when it arrives and acted upon in the next turn, whatever else is going on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import selectors
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devserver.errors import EXIT_APP, EXIT_OK, DevserverError
+from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
+from devserver.observe import writer
+from devserver.server import listeners as listening
+from devserver.server.connections import CANCEL_S
+from devserver.supervisor import steer, stuck
+from devserver.supervisor.channel import channel_pair
+from devserver.supervisor.pidfile import PidFile
+from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
+from devserver.supervisor.prefork_worker import Job, Post, work
+from devserver.supervisor.privileges import Identity
+from devserver.supervisor.process_name import name_process
+from devserver.supervisor.processors import available
+from devserver.supervisor.scoreboard import Scoreboard
+from devserver.supervisor.signals import SignalQueue
+from devserver.supervisor.steer import Sharing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from devserver.config import Config
+    from devserver.config.target import Target
+    from devserver.server.listeners import Listener
+    from devserver.supervisor.channel import Message
+    from devserver.supervisor.handle import Process
+
+TURN_S = 0.5
+"""At least so often is looked at the scoreboard."""
+WRITE_S = 0.02
+"""Between two tries to write log lines that nobody reads."""
+FRESH_S = 2.0
+"""A worker whose loop has not written for so long gets no new connection."""
+ANSWER_S = 1.0
+"""How long a worker that stands still may take to say why."""
+DUMP_S = 0.3
+KILLED_S = 5.0
+"""A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
+MEMORY_S = 5.0
+"""Between two looks at the workers' memory."""
+QUIT_S = 1.0
+"""What a worker that quits gets besides the time for cancelling and for the app's shutdown."""
+WORKERS_MAX = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the workers of one generation are made of.
+
+    :ivar config: without an app object.
+    :ivar target: what to load.
+    :ivar environment: the variables of the workers.
+    """
+
+    config: Config
+    target: Target
+    environment: Mapping[str, str]
+
+
+class PreforkSupervisor:
+    """Serves an app with several workers.
+
+    :param settings: what to begin with.
+    :param listeners: bound; closed by whoever made them.
+    :param emitter: gets what happens, on the thread of :meth:`run`.
+    :param reread: reads the settings again, for SIGHUP; None when they can only be what they are.
+    :param reopen: opens the master's own log files again.
+    :raises ConfigError: the settings ask for a user or a file that cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[Listener],
+        emitter: Emitter,
+        *,
+        reread: Callable[[], Settings] | None = None,
+        reopen: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._before: Settings | None = None
+        """What the old workers have, while they are replaced by new code that has not shown yet that it starts."""
+        self._listeners = tuple(listeners)
+        self._emitter = emitter
+        self._reread = reread
+        self._reopen = reopen
+        config = settings.config
+        self._identity = Identity.of(config)
+        self._pid_file = None if config.pid is None else PidFile(config.pid)
+        workers = max(2, available()) if config.workers is None else max(1, config.workers)
+        self._pool = Pool(wanted=min(workers, WORKERS_MAX))
+        self._board = Scoreboard(2 * max(64, 2 * self._pool.wanted))
+        self._sharings: list[Sharing] = []
+        self._selector = selectors.DefaultSelector()
+        self._signals: SignalQueue
+        self._exits: dict[int, int] = {}
+        """Pid → exit code of processes that have ended."""
+        self._forgiven_until = 0.0
+        """The workers' loops are not judged before: this process, or the machine, has slept."""
+        self._memory_due = 0.0
+        self._way = ""
+        """How it ends: ``stop`` or ``quit``."""
+        self._exit_code = EXIT_OK
+        self._announced = False
+        self._failed_at_start: AppFailed | None = None
+
+    def run(self) -> int:
+        """Serves until it is told to end; the exit code.
+
+        :raises DevserverError: the pid file or a socket cannot be had.
+        """
+        if self._settings.config.umask is not None:
+            os.umask(self._settings.config.umask)
+        wanted = [getattr(signal, f"SIG{name}") for name in _SIGNALS]
+        writer.take_turns()
+        try:
+            with SignalQueue(wanted) as self._signals:
+                if self._pid_file is not None:
+                    self._pid_file.write()
+                self._share()
+                name_process(self._settings.config.process_name, "master")
+                self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+                self._say("info", f"Master {os.getpid()} runs {self._pool.wanted} workers.")
+                while not self._way or any(True for _ in self._pool):
+                    self._turn()
+                self._say("info", f"Master {os.getpid()} ends.")
+        finally:
+            self._close()
+        return self._exit_code
+
+    def _share(self) -> None:
+        apart = steer.is_possible() and self._pool.wanted <= steer.SLOTS_MAX
+        for listener in self._listeners:
+            first = listener.socket
+
+            def listen(sock: object, listener: Listener = listener, first: object = first) -> None:
+                chosen = listener if sock is first else listening.adopt(sock)  # type: ignore[arg-type]
+                chosen.listen(self._settings.config.backlog)
+
+            self._sharings.append(Sharing(listener.socket, listen, apart=apart and listener.owned))
+
+    # One turn
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        due = [now + TURN_S, self._pool.next_look(now), *(handle.deadline for handle in self._pool)]
+        timeout_s = max(0.0, min(due) - now)
+        if writer.turn():
+            timeout_s = min(timeout_s, WRITE_S)
+        for key, _ in self._selector.select(timeout_s):
+            key.data()
+        woken = time.monotonic()
+        if woken - now > timeout_s + FRESH_S:
+            # The machine was suspended, or we were: nobody could write to the scoreboard either.
+            self._forgiven_until = woken + max(FRESH_S, self._settings.config.timeout_worker)
+        self._reap()
+        self._look_at_workers(time.monotonic())
+        self._enforce_deadlines(time.monotonic())
+        self._act()
+        self._steer()
+
+    def _act(self) -> None:
+        if self._way:
+            return
+        for action in self._pool.next_actions(time.monotonic()):
+            match action:
+                case Spawn():
+                    self._spawn(action.slot)
+                case Replace():
+                    self._replace(action.handle)
+                case Drop():
+                    for sharing in self._sharings:
+                        sharing.drop(action.slot.index)
+                    self._pool.slots.remove(action.slot)
+
+    # Workers
+
+    def _spawn(self, slot: Slot) -> None:
+        row = self._board.take()
+        if row is None:
+            return
+        channel, theirs = channel_pair()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        try:
+            sockets = [sharing.of(slot.index) for sharing in self._sharings]
+            process = self._fork(Post(theirs, sockets, writing, row))
+        except OSError as exc:
+            channel.close()
+            os.close(reading)
+            self._board.free(row)
+            slot.failures += 1
+            slot.not_before = time.monotonic() + min(30.0, 2.0**slot.failures)
+            self._say("error", f"A worker cannot be started: {exc}.")
+            return
+        finally:
+            theirs.close()
+            os.close(writing)
+        handle = PoolHandle(process, channel, slot=slot, generation=self._pool.generation, row=row, dump_fd=reading)
+        if self._settings.config.timeout_worker_startup:
+            handle.deadline = handle.spawned_at + self._settings.config.timeout_worker_startup
+        slot.successor = handle
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
+
+    def _fork(self, post: Post) -> Process:
+        settings = self._settings
+        job = Job(settings.config, settings.target, settings.environment, self._identity, self._board)
+        pid = os.fork()
+        if not pid:
+            self._leave_to_child(post)
+            name_process(settings.config.process_name, "worker")
+            work(job, post)
+        return _Forked(pid, self._exits)
+
+    def _leave_to_child(self, post: Post) -> None:
+        """In a worker: closes what is the master's alone."""
+        self._signals.leave_to_child()
+        self._selector.close()
+        for handle in self._pool:
+            handle.channel.socket.close()
+            os.close(handle.dump_fd)
+        for sharing in self._sharings:
+            sharing.close_others(post.listeners)
+
+    def _replace(self, handle: PoolHandle) -> None:
+        """Lets a worker finish what it has, and accept no more."""
+        config = self._settings.config
+        if not handle.serving:
+            self._kill(handle)
+            return
+        self._tell(handle, "replace", config.timeout_graceful_shutdown)
+
+    def _tell(self, handle: PoolHandle, way: str, grace_s: float | None) -> None:
+        shutdown_s = self._settings.config.timeout_shutdown
+        handle.stopping = True
+        handle.channel.send({"do": way})
+        if grace_s is None or shutdown_s is None:
+            handle.deadline = float("inf")
+        else:
+            handle.deadline = time.monotonic() + grace_s + CANCEL_S + shutdown_s + QUIT_S
+
+    def _kill(self, handle: PoolHandle) -> None:
+        handle.kill()
+        handle.deadline = time.monotonic() + KILLED_S
+
+    def _look_at_workers(self, now: float) -> None:
+        config = self._settings.config
+        self._pool.steady(now)
+        for handle in [*self._pool]:
+            if handle.serving and not handle.killed and config.timeout_worker and now > self._forgiven_until:
+                self._look_at_loop(handle, now, config.timeout_worker)
+            if handle.serving and not handle.due and now >= handle.ends_at:
+                self._becomes_due(handle, f"{config.worker_lifetime:g} s of life")
+        if config.worker_max_rss is not None and now >= self._memory_due:
+            self._memory_due = now + MEMORY_S
+            for handle in self._pool:
+                resident = _resident_bytes(handle.pid)
+                if handle.serving and not handle.due and resident > config.worker_max_rss:
+                    self._becomes_due(handle, f"{resident / 2**20:,.0f} MiB of memory")
+
+    def _look_at_loop(self, handle: PoolHandle, now: float, timeout_s: float) -> None:
+        """Asks a worker whose loop stands still why, and ends it."""
+        silent_s = self._silent_s(handle)
+        if silent_s < timeout_s:
+            handle.asked_at, handle.dumped = 0.0, False
+        elif not handle.asked_at:
+            handle.asked_at = now
+            self._say("error", f"Worker {handle.pid} has stood still for {silent_s:.1f} s; it is replaced.")
+            # Its slot gets another one at once, on the same sockets.
+            self._pool.take_out(handle)
+            _send_signal(handle.pid, stuck.ask_signal())
+            handle.deadline = now + ANSWER_S
+
+    def _silent_s(self, handle: PoolHandle) -> float:
+        """How long its loop has not written to the scoreboard."""
+        beat = self._board.read(handle.row).beat
+        return (time.monotonic_ns() - beat) / 1e9 if beat else 0.0
+
+    def _enforce_deadlines(self, now: float) -> None:
+        for handle in [*self._pool]:
+            if now < handle.deadline:
+                continue
+            if handle.killed:
+                self._say("warning", f"Process {handle.pid} does not end; it is left behind.")
+                self._forget(handle)
+                self._pool.ended(handle, now, failed=False)
+            elif handle.asked_at and not handle.dumped:
+                # It is not in Python code that it is stuck.
+                handle.dumped = True
+                _send_signal(handle.pid, stuck.dump_signal())
+                handle.deadline = now + DUMP_S
+            else:
+                self._explain(handle)
+                self._kill(handle)
+
+    def _explain(self, handle: PoolHandle) -> None:
+        if handle.dumped:
+            self._say("error", f"Worker {handle.pid} is stuck here:\n{stuck.read_dump(handle.dump_fd)}")
+        elif handle.stopping:
+            self._say("warning", f"Worker {handle.pid} did not end in time and is killed.")
+        elif not handle.serving:
+            seconds = self._settings.config.timeout_worker_startup
+            self._say("error", f"Worker {handle.pid} did not start within {seconds:g} s and is killed.")
+
+    def _becomes_due(self, handle: PoolHandle, why: str) -> None:
+        if not handle.stopping and not handle.due:
+            handle.due = why
+            self._say("info", f"Worker {handle.pid} is replaced after {why}.")
+
+    # What ends
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                self._exits[pid] = os.waitstatus_to_exitcode(status)
+        now = time.monotonic()
+        for handle in [*self._pool]:
+            code = handle.exit_code
+            if code is None:
+                continue
+            # What it said at the end explains it.
+            self._on_channel(handle)
+            self._forget(handle)
+            asked = handle.stopping or bool(self._way)
+            self._pool.ended(handle, now, failed=not asked)
+            self._exits.pop(handle.pid, None)
+            if not asked:
+                self._on_death(handle, code)
+        # What is left was somebody else's, such as an orphan's in a container (we are its process 1 then).
+        self._exits.clear()
+
+    def _on_death(self, handle: PoolHandle, code: int) -> None:
+        if handle.serving or handle.failed is None:
+            self._emitter.emit(WorkerDied(handle.pid, code))
+        if handle.serving:
+            return
+        if handle.failed is not None:
+            self._emitter.emit(handle.failed)
+        if self._before is not None and handle.generation == self._pool.generation:
+            self._go_back()
+        elif not self._announced:
+            self._exit_code = EXIT_APP if handle.failed is not None or code < 0 else code or EXIT_APP
+            self._say("error", "No worker starts, so the master ends.")
+            self._end("quit")
+
+    def _forget(self, handle: PoolHandle) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(handle.channel)
+        handle.close()
+        os.close(handle.dump_fd)
+        self._board.free(handle.row)
+
+    # What workers say
+
+    def _on_channel(self, handle: PoolHandle) -> None:
+        handle.channel.flush()
+        messages = handle.channel.receive()
+        if messages is None:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(handle.channel)
+            return
+        for message in messages:
+            if "event" in message:
+                with contextlib.suppress(ValueError):
+                    self._on_event(handle, from_json(message))
+            else:
+                self._on_report(handle, message)
+
+    def _on_report(self, handle: PoolHandle, message: Message) -> None:
+        match message.get("is"):
+            case "closed":
+                handle.accepts = False
+            case "due":
+                self._becomes_due(handle, str(message["why"]))
+            case "stuck":
+                self._say("error", f"Worker {handle.pid}: {message['text']}")
+                self._kill(handle)
+            case _:
+                pass
+
+    def _on_event(self, handle: PoolHandle, event: Event) -> None:
+        match event:
+            case AppFailed():
+                handle.failed = event
+            case ServerReady():
+                self._on_ready(handle, event)
+            case _:
+                self._emitter.emit(event)
+
+    def _on_ready(self, handle: PoolHandle, event: ServerReady) -> None:
+        handle.serving = True
+        handle.deadline = float("inf")
+        lifetime_s = self._settings.config.worker_lifetime
+        if lifetime_s is not None:
+            # So that workers that were started together are not replaced together.
+            handle.ends_at = time.monotonic() + lifetime_s * (1 + random.uniform(0, 0.1))
+        if self._way or handle.stopping:
+            self._tell(handle, self._way or "replace", 0)
+            return
+        earlier = self._pool.became_ready(handle)
+        if earlier is not None:
+            self._replace(earlier)
+        self._say("info", f"Worker {handle.pid} is ready, {event.startup_s:.2f} s after it was started.")
+        if handle.generation == self._pool.generation:
+            # The new code starts.
+            self._before = None
+        if not self._announced and self._pool.complete:
+            self._announced = True
+            urls = tuple(listener.url for listener in self._listeners)
+            self._emitter.emit(
+                ServerReady(os.getpid(), listening.urls(self._listeners) or urls, event.app, event.startup_s)
+            )
+
+    # Connections
+
+    def _steer(self) -> None:
+        """Sends connections to those workers that will take them."""
+        if not any(sharing.apart for sharing in self._sharings):
+            return
+        slots = [
+            slot.index
+            for slot in self._pool.slots
+            if slot.current is not None and not slot.leaving_at and self._silent_s(slot.current) < FRESH_S
+        ]
+        for sharing in self._sharings:
+            try:
+                sharing.steer(slots)
+            except OSError as exc:
+                self._say("warning", f"Connections are spread by the kernel: {exc}.")
+
+    # Signals
+
+    def _on_signals(self) -> None:
+        for number in self._signals.take():
+            match signal.Signals(number):
+                case signal.SIGTERM:
+                    self._end("stop")
+                case signal.SIGINT | signal.SIGQUIT:
+                    self._end("quit")
+                case signal.SIGHUP:
+                    self._reload()
+                case signal.SIGUSR1:
+                    self._reopen()
+                    for handle in self._pool:
+                        handle.channel.send({"do": "reopen"})
+                case signal.SIGTTIN:
+                    self._scale(self._pool.wanted + 1)
+                case signal.SIGTTOU:
+                    self._scale(max(1, self._pool.wanted - 1))
+                case signal.SIGWINCH if not any(map(_is_terminal, (0, 1, 2))):
+                    self._scale(0)
+                case _:
+                    pass
+
+    def _scale(self, wanted: int) -> None:
+        wanted = min(wanted, WORKERS_MAX, self._board.rows // 2)
+        if wanted != self._pool.wanted and not self._way:
+            self._pool.wanted = wanted
+            self._say("info", f"{wanted} workers from now on.")
+
+    def _reload(self) -> None:
+        if self._way:
+            return
+        if self._reread is not None:
+            try:
+                settings = self._reread()
+                self._identity = Identity.of(settings.config)
+            except DevserverError as exc:
+                self._say("error", f"Nothing is reloaded: {exc.message} {exc.hint}".rstrip())
+                return
+            if self._before is None:
+                self._before = self._settings
+            if settings.config.workers != self._settings.config.workers and settings.config.workers is not None:
+                self._scale(max(1, settings.config.workers))
+            self._settings = settings
+        elif self._before is None:
+            self._before = self._settings
+        if not self._pool.wanted:
+            workers = self._settings.config.workers
+            self._scale(max(2, available()) if workers is None else max(1, workers))
+        self._pool.generation += 1
+        self._say("info", "The workers are replaced one by one.")
+        # A worker of the code before that is still on its way is not waited for.
+        for slot in self._pool.slots:
+            slot.failures, slot.not_before = 0, 0.0
+            if slot.successor is not None:
+                handle, slot.successor = slot.successor, None
+                handle.stopping = True
+                self._pool.leaving.append(handle)
+                self._kill(handle)
+
+    def _go_back(self) -> None:
+        """The new code does not start: what runs stays."""
+        assert self._before is not None
+        self._settings, self._before = self._before, None
+        self._identity = Identity.of(self._settings.config)
+        self._pool.generation += 1
+        for handle in self._pool:
+            if handle.serving:
+                handle.generation = self._pool.generation
+        for slot in self._pool.slots:
+            slot.failures, slot.not_before = 0, 0.0
+        self._say("error", "The new code does not start; the workers stay as they are.")
+
+    def _end(self, way: str) -> None:
+        if self._way == "quit" or (self._way and way == "stop"):
+            if way == "quit":
+                for handle in self._pool:
+                    self._kill(handle)
+            return
+        self._way = way
+        config = self._settings.config
+        grace_s = 0 if way == "quit" else config.timeout_graceful_shutdown
+        for handle in self._pool:
+            if handle.serving:
+                self._tell(handle, way, grace_s)
+            else:
+                handle.stopping = True
+                self._kill(handle)
+
+    # The end
+
+    def _say(self, level: str, text: str) -> None:
+        self._emitter.emit(Notice(level, text))
+
+    def _close(self) -> None:
+        for handle in self._pool:
+            handle.process.kill()
+        for sharing in self._sharings:
+            sharing.close()
+        if self._pid_file is not None:
+            self._pid_file.remove()
+        self._selector.close()
+        self._board.close()
+
+
+_SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "TTIN", "TTOU", "WINCH", "CHLD")
+
+
+class _Forked:
+    """A child of the master; see :class:`~devserver.supervisor.handle.Process`.
+
+    :param exits: exit codes of processes that have been waited for.
+    """
+
+    mode = "fork"
+
+    def __init__(self, pid: int, exits: Mapping[int, int]) -> None:
+        self.pid = pid
+        self._exits = exits
+
+    def poll(self) -> int | None:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        return self._exits.get(self.pid)
+
+    def kill(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Process`."""
+        _send_signal(self.pid, signal.SIGKILL)
+
+
+def _send_signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _resident_bytes(pid: int) -> int:
+    """The memory that a process holds, what it shares included; 0 when that is not known."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False

@@ -1,0 +1,346 @@
+"""What runs in one of several workers: load the app unless it is there, serve, and tell the master how it goes.
+
+The event loop writes this worker's row of the scoreboard once a second, from before the app's startup until after its
+shutdown. The channel has a thread of its own, so that the master is heard while the app is imported.
+
+A worker can end in three ways. It is **replaced**: it accepts no more, and answers the next request of each open
+connection before it closes that. It is **stopped**: idle connections are closed at once, requests in flight finish. It
+**quits**: requests in flight are cancelled. When the master has gone it stops by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import dataclasses
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from devserver.app.load import load_app, put_on_path
+from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
+from devserver.events import AppFailed, Emitter, Event, RequestFinished, RequestRefused, ServerReady, to_json
+from devserver.server import listeners as listening
+from devserver.server import loop as loops
+from devserver.server.server import Server
+from devserver.supervisor import ending, stuck
+from devserver.supervisor.channel import Message, WorkerChannel
+from devserver.supervisor.observers import Observers
+from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
+from devserver.supervisor.worker import set_environment
+
+if TYPE_CHECKING:
+    from devserver.app.types import ASGIApp
+    from devserver.config import Config
+    from devserver.config.target import Target
+    from devserver.supervisor.privileges import Identity
+
+BEAT_S = 1.0
+CLOSE_S = 1.0
+"""How long the last messages may take to leave."""
+IGNORED = ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGWINCH", "SIGUSR2")
+"""What a terminal or a careless kill sends to the whole group is for the master."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all workers of one generation have in common.
+
+    :ivar config: the settings, without an app object.
+    :ivar target: what to load.
+    :ivar environment: the variables of the process.
+    :ivar identity: whose rights it has.
+    :ivar board: where it writes what it is doing.
+    """
+
+    config: Config
+    target: Target
+    environment: Mapping[str, str]
+    identity: Identity
+    board: Scoreboard
+
+
+@dataclass(frozen=True)
+class Post:
+    """What one worker has of its own.
+
+    :ivar channel: its end of the channel to the master.
+    :ivar listeners: the sockets that it accepts from.
+    :ivar dump_fd: where it writes when its loop stands still; see :mod:`devserver.supervisor.stuck`.
+    :ivar row: its row of the scoreboard.
+    """
+
+    channel: socket.socket
+    listeners: Sequence[socket.socket]
+    dump_fd: int
+    row: int
+
+
+def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
+    """Does the job in a process that was forked for it, and ends the process as Python would.
+
+    :param app: what has been loaded already.
+    """
+    try:
+        code = _Worker(job, post).run(app)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = EXIT_INTERNAL
+    ending.end_threads(code)
+    # What the master does at its end is on the stack below us, so the process cannot simply return.
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter does at its end
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
+
+
+def prepare_process(job: Job) -> None:
+    """Makes a process that was just forked one in which the app may be imported.
+
+    :raises OSError: it may not take on its identity.
+    """
+    for name in IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGCHLD", "SIGQUIT", "SIGUSR1", "SIGTSTP", "SIGCONT"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_environment(job.environment)
+    job.identity.take_on()
+    put_on_path(job.target)
+
+
+class _Worker:
+    def __init__(self, job: Job, post: Post) -> None:
+        self._job = job
+        self._post = post
+        self._server: PoolServer | None = None
+        self._observers: Observers | None = None
+        self._asked = ""
+        """What the master has asked for, before there was a server."""
+        self._emitter = Emitter()
+        self._channel = WorkerChannel(post.channel, self._on_message, self._on_close)
+
+    def run(self, app: ASGIApp | None) -> int:
+        """Serves until it is told to end; the exit code."""
+        job = self._job
+        self._channel.start()
+        gc.disable()
+        try:
+            if app is None:
+                prepare_process(job)
+            self._observers = Observers(job.config, self._emitter, told_by="master")
+            if app is None:
+                app = load_app(job.target, interface=job.config.interface)
+            gc.freeze()
+            gc.enable()
+            self._serve(app)
+        except (AppError, ConfigError, OSError) as exc:
+            return self._fail(exc)
+        except SystemExit as exc:
+            # The app's own wish.
+            return exc.code if isinstance(exc.code, int) else EXIT_INTERNAL if exc.code else EXIT_OK
+        finally:
+            if self._observers is not None:
+                self._observers.close()
+            self._channel.close(CLOSE_S)
+        return EXIT_OK
+
+    def _serve(self, app: ASGIApp) -> None:
+        job, post = self._job, self._post
+        scheme = "https" if job.config.is_ssl else "http"
+        self._emitter.listen(self._forward, (ServerReady,))
+        server = PoolServer(
+            job.config,
+            target=job.target,
+            app=app,
+            emitter=self._emitter,
+            listeners=[listening.adopt(sock, scheme=scheme) for sock in post.listeners],
+            row=RowWriter(job.board, post.row, self._emitter, counting=False),
+            tell=self._channel.send,
+            reopen=self._reopen,
+        )
+        stuck.answer(
+            lambda text: self._channel.send({"is": "stuck", "text": text}), lambda: server.server_state, post.dump_fd
+        )
+        server.prepare()
+        self._server = server
+        if self._asked:
+            server.ask(self._asked)
+        loops.run(server.serve(), job.config.loop, wait_for_threads=False)
+
+    def _fail(self, exc: Exception) -> int:
+        gc.enable()
+        if isinstance(exc, OSError):
+            exc = ConfigError(f"A worker cannot be set up ({exc}).")
+        assert isinstance(exc, (AppError, ConfigError))
+        failure = exc.failure if isinstance(exc, AppError) else None
+        self._channel.send(to_json(AppFailed(exc.message, exc.hint, failure)))
+        return EXIT_APP if isinstance(exc, AppError) else exc.exit_code
+
+    def _forward(self, event: Event) -> None:
+        self._channel.send(to_json(event))
+
+    def _reopen(self) -> None:
+        if self._observers is not None:
+            self._observers.reopen()
+
+    # On the channel's thread
+
+    def _on_message(self, message: Message) -> None:
+        wanted = message.get("do")
+        if wanted == "reopen":
+            self._reopen()
+        elif isinstance(wanted, str):
+            self._ask(wanted)
+
+    def _ask(self, wanted: str) -> None:
+        # In this order: the main thread sets _server first and looks at _asked after it.
+        self._asked = wanted
+        if self._server is not None:
+            self._server.ask(wanted)
+
+    def _on_close(self) -> None:
+        # The master has gone, however that came.
+        self._ask("stop")
+        config = self._job.config
+        time.sleep((config.timeout_graceful_shutdown or 0) + (config.timeout_shutdown or 0) + CLOSE_S)
+        ending.end_process(EXIT_INTERNAL)
+
+
+class RowWriter:
+    """Writes one row of the scoreboard.
+
+    :param counting: whether responses are counted by status and duration, which costs something for each.
+    """
+
+    def __init__(self, board: Scoreboard, index: int, emitter: Emitter, *, counting: bool) -> None:
+        self._board = board
+        self._index = index
+        self.row = Row(pid=os.getpid())
+        if counting:
+            emitter.listen(self._on_finished, (RequestFinished,))
+        emitter.listen(self._on_refused, (RequestRefused,))
+
+    def write(self) -> None:
+        """Writes it."""
+        self._board.write(self._index, self.row)
+
+    def _on_finished(self, event: RequestFinished) -> None:
+        row = self.row
+        if event.status:
+            row.statuses[event.status // 100 - 1] += 1
+        else:
+            row.lost += 1
+        row.body_bytes += event.body_bytes
+        taken_ms = event.duration_s * 1000
+        row.latency_us += int(taken_ms * 1000)
+        row.latencies[sum(taken_ms > bound for bound in LATENCY_BOUNDS_MS)] += 1
+
+    def _on_refused(self, _: RequestRefused) -> None:
+        self.row.refused += 1
+
+
+class PoolServer(Server):
+    """Serves like any other; what differs is who tells it to end, and how.
+
+    :param row: written once a second.
+    :param tell: sends a message to the master.
+    :param reopen: opens log files again.
+    """
+
+    def __init__(self, config: Config, *, row: RowWriter, tell: Any, reopen: Any, **rest: Any) -> None:
+        super().__init__(config, **rest)
+        self._row = row
+        self._tell = tell
+        self._reopen = reopen
+        self._ways: list[str] = []
+        """How it was told to end, one after the other."""
+        self._beat_due = 0.0
+
+    def ask(self, wanted: str) -> None:
+        """Tells it to end in one of the three ways, from any thread; a later one may be quicker.
+
+        :param wanted: ``replace``, ``stop`` or ``quit``.
+        """
+        self._ways.append(wanted)
+        if wanted == "quit" and self._ways.count("quit") > 1:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Writes to the scoreboard from here on."""
+        self._beat()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See :meth:`ask`."""
+        if "quit" in self._ways:
+            self.config = dataclasses.replace(self.config, timeout_graceful_shutdown=0)
+        elif "stop" not in self._ways:
+            await self._finish_connections()
+        await super().shutdown(sockets)
+        self._beat()
+
+    async def _finish_connections(self) -> None:
+        """Accepts no more, and waits until each connection has had its next request or is closed for being idle."""
+        state = self.server_state
+        if state is None:
+            raise AssertionError("shutdown() comes after startup()")
+        # One turn accepts what the kernel has connected: nobody else may be listening on that socket.
+        await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        self._tell({"is": "closed"})
+        state.stopping = True
+        grace_s = self.config.timeout_graceful_shutdown
+        deadline = float("inf") if grace_s is None else state.loop.time() + grace_s
+        while len(self._ways) < 2 and state.loop.time() < deadline:
+            await asyncio.sleep(_STEP_S)
+            if not (state.connections or state.tasks):
+                break
+        left_s = None if grace_s is None else max(0.0, deadline - state.loop.time())
+        if "quit" in self._ways:
+            left_s = 0
+        self.config = dataclasses.replace(self.config, timeout_graceful_shutdown=left_s)
+
+    def install_signal_handlers(self) -> None:
+        """TERM asks the master for a replacement, QUIT quits, USR1 opens log files again; the others are ignored."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGQUIT, lambda *_: self.ask("quit"))
+        signal.signal(signal.SIGUSR1, lambda *_: self._reopen())
+
+    def raise_captured_signals(self) -> None:
+        """There are none that anybody else waits for."""
+
+    def _on_term(self, _: int, __: FrameType | None) -> None:
+        self._tell({"is": "due", "why": "SIGTERM"})
+
+    def _on_limit(self) -> None:
+        limit = self.server_state.requests_max if self.server_state is not None else 0
+        self._tell({"is": "due", "why": f"{limit} requests"})
+
+    def _beat(self) -> None:
+        loop, state, row = asyncio.get_running_loop(), self.server_state, self._row.row
+        now = time.monotonic()
+        row.lag = max(0, int((now - self._beat_due) * 1e9)) if self._beat_due else 0
+        row.beat = time.monotonic_ns()
+        if state is not None:
+            row.requests, row.running = state.total_requests, len(state.tasks)
+            row.connections = len(state.connections)
+        self._row.write()
+        self._beat_due = now + BEAT_S
+        loop.call_later(BEAT_S, self._beat)
+
+
+_STEP_S = 0.005
+"""Between two looks at connections that are to end."""
