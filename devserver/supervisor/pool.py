@@ -39,6 +39,7 @@ class PoolHandle(Handle):
     :ivar dump_fd: where what it writes when it is stuck is read.
     :ivar due: why it should be replaced; empty when it should not.
     :ivar ends_at: when its lifetime is over, as ``time.monotonic()``.
+    :ivar dismissed: it is meant to end, so that its end is no failure.
     :ivar accepts: it takes new connections.
     :ivar asked_at: when it was asked why its loop stands still; 0.0 when it was not.
     :ivar dumped: it was asked a second time.
@@ -50,6 +51,7 @@ class PoolHandle(Handle):
     dump_fd: int
     due: str = ""
     ends_at: float = float("inf")
+    dismissed: bool = False
     accepts: bool = False
     asked_at: float = 0.0
     dumped: bool = False

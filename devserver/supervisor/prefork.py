@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from devserver.config import Config
     from devserver.config.target import Target
     from devserver.server.listeners import Listener
-    from devserver.supervisor.channel import Message
+    from devserver.supervisor.channel import Message, SupervisorChannel
     from devserver.supervisor.handle import Process
 
 TURN_S = 0.5
@@ -215,7 +215,7 @@ class PreforkSupervisor:
         os.set_blocking(reading, False)
         try:
             sockets = [sharing.of(slot.index) for sharing in self._sharings]
-            process = self._fork(Post(theirs, sockets, writing, row))
+            process = self._fork(Post(theirs, sockets, writing, row), channel, reading)
         except OSError as exc:
             channel.close()
             os.close(reading)
@@ -233,11 +233,13 @@ class PreforkSupervisor:
         slot.successor = handle
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
 
-    def _fork(self, post: Post) -> Process:
+    def _fork(self, post: Post, channel: SupervisorChannel, reading: int) -> Process:
         settings = self._settings
         job = Job(settings.config, settings.target, settings.environment, self._identity, self._board)
         pid = os.fork()
         if not pid:
+            channel.socket.close()
+            os.close(reading)
             self._leave_to_child(post)
             name_process(settings.config.process_name, "worker")
             work(job, post)
@@ -256,19 +258,24 @@ class PreforkSupervisor:
     def _replace(self, handle: PoolHandle) -> None:
         """Lets a worker finish what it has, and accept no more."""
         config = self._settings.config
-        if not handle.serving:
-            self._kill(handle)
-            return
-        self._tell(handle, "replace", config.timeout_graceful_shutdown)
+        if handle.serving:
+            self._tell(handle, "replace", config.timeout_graceful_shutdown)
+        else:
+            self._dismiss(handle)
 
     def _tell(self, handle: PoolHandle, way: str, grace_s: float | None) -> None:
         shutdown_s = self._settings.config.timeout_shutdown
-        handle.stopping = True
+        handle.stopping = handle.dismissed = True
         handle.channel.send({"do": way})
         if grace_s is None or shutdown_s is None:
             handle.deadline = float("inf")
         else:
             handle.deadline = time.monotonic() + grace_s + CANCEL_S + shutdown_s + QUIT_S
+
+    def _dismiss(self, handle: PoolHandle) -> None:
+        """Ends a worker that does not serve yet."""
+        handle.dismissed = True
+        self._kill(handle)
 
     def _kill(self, handle: PoolHandle) -> None:
         handle.kill()
@@ -299,6 +306,7 @@ class PreforkSupervisor:
             self._say("error", f"Worker {handle.pid} has stood still for {silent_s:.1f} s; it is replaced.")
             # Its slot gets another one at once, on the same sockets.
             self._pool.take_out(handle)
+            handle.dismissed, handle.accepts = True, False
             _send_signal(handle.pid, stuck.ask_signal())
             handle.deadline = now + ANSWER_S
 
@@ -355,7 +363,7 @@ class PreforkSupervisor:
             # What it said at the end explains it.
             self._on_channel(handle)
             self._forget(handle)
-            asked = handle.stopping or bool(self._way)
+            asked = handle.dismissed or bool(self._way)
             self._pool.ended(handle, now, failed=not asked)
             self._exits.pop(handle.pid, None)
             if not asked:
@@ -519,9 +527,8 @@ class PreforkSupervisor:
             slot.failures, slot.not_before = 0, 0.0
             if slot.successor is not None:
                 handle, slot.successor = slot.successor, None
-                handle.stopping = True
                 self._pool.leaving.append(handle)
-                self._kill(handle)
+                self._dismiss(handle)
 
     def _go_back(self) -> None:
         """The new code does not start: what runs stays."""
@@ -549,8 +556,7 @@ class PreforkSupervisor:
             if handle.serving:
                 self._tell(handle, way, grace_s)
             else:
-                handle.stopping = True
-                self._kill(handle)
+                self._dismiss(handle)
 
     # The end
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from devserver.protocol.state import ServerState
 
 FRAMES_MAX = 40
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 REQUESTS_MAX = 20
 """Others in flight, told of with it."""
 DUMP_BYTES_MAX = 65_536
@@ -67,10 +68,19 @@ def describe(frame: FrameType | None, state: ServerState | None) -> str:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     main = threading.main_thread().ident
     for ident, found in sys._current_frames().items():  # noqa: SLF001
-        top = frame if ident == main and frame is not None else found
-        lines.append(f"Thread {names.get(ident, ident)} (most recent call last):")
-        lines += ["".join(traceback.format_stack(top, FRAMES_MAX)).rstrip()]
+        name = names.get(ident, str(ident))
+        if not name.startswith("devserver-"):
+            top = frame if ident == main and frame is not None else found
+            lines.append(f"Thread {name} (most recent call last):\n{_stack(top)}")
     return "\n".join(lines)
+
+
+def _stack(frame: FrameType) -> str:
+    """Without what called the app, which is the same for every request."""
+    found = traceback.extract_stack(frame)
+    ours = [index for index, each in enumerate(found) if each.filename.startswith(_PACKAGE)]
+    shown = found[ours[-1] + 1 :] if ours else found
+    return "".join(traceback.format_list(shown[-FRAMES_MAX:])).rstrip()
 
 
 def _current(state: ServerState) -> str | None:

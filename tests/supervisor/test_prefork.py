@@ -1,0 +1,472 @@
+"""``dev prod`` with real processes, real clients and real signals."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.prod import Running, connect_times, load, prod
+from tests.support.reload import CHECKOUT, PATIENCE_S, alive, until
+
+APP = """
+import asyncio, ctypes, os, time
+
+number = 1
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    path, body = scope["path"], str(number)
+    if path == "/pid":
+        body = str(os.getpid())
+    elif path == "/slow":
+        await asyncio.sleep(0.5)
+    elif path == "/forever":
+        await asyncio.sleep(600)
+    elif path == "/blocks":
+        time.sleep(600)
+    elif path == "/blocks-in-c":
+        mutex = ctypes.create_string_buffer(64)
+        # Locked twice by the same thread, which holds the interpreter as well, and is not woken by a signal.
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    elif path == "/dies":
+        os._exit(7)
+    elif path == "/fills":
+        app.memory = bytearray(os.urandom(1) * (100 << 20))
+    elif path == "/environment":
+        body = os.environ.get("COLOUR", "")
+    elif path == "/ids":
+        body = f"{os.getuid()} {os.getgid()} {os.getgroups()}"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body.encode()})
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an app."""
+    path = tmp_path / "project"
+    path.mkdir()
+    (path / "main.py").write_text(APP)
+    (path / "pyproject.toml").write_text("")
+    return path
+
+
+def pids(running: Running, count: int, path: str = "/pid") -> set[int]:
+    """The workers that answer, of so many requests."""
+    return {int(running.get(path).body) for _ in range(count)}
+
+
+# Start and end
+
+
+def test_several_processes_serve_and_end_when_they_are_told_to(folder: Path) -> None:
+    with prod(folder, "-w", "3") as running:
+        workers = running.workers
+        assert len(workers) == 3
+        until(lambda: pids(running, 20) == set(workers))
+        assert running.end() == 0
+        assert not any(map(alive, workers))
+        assert "Traceback" not in running.text
+
+
+def test_number_of_workers_follows_the_processors(folder: Path) -> None:
+    with prod(folder) as running:
+        assert len(running.workers) == max(2, len(os.sched_getaffinity(0)))
+    with prod(folder, environment={"WEB_CONCURRENCY": "1"}) as running:
+        assert len(running.workers) == 1
+
+
+def test_second_master_on_the_port_is_refused(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        done = subprocess.run(
+            [sys.executable, "-m", "devserver", "prod", "main:app", "--port", str(running.port)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"Port {running.port} is taken" in done.stderr
+        assert f"PID {running.process.pid}" in done.stderr
+        assert running.get().body == "1"
+
+
+def test_app_that_does_not_load_ends_the_start(folder: Path) -> None:
+    (folder / "main.py").write_text("import nowhere")
+    with prod(folder, "-w", "2", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 3
+        assert "No module named 'nowhere'" in running.text
+        assert "No worker starts, so the master ends." in running.text
+
+
+def test_app_that_fails_to_start_ends_the_start(folder: Path) -> None:
+    source = 'async def app(scope, receive, send):\n    await receive()\n    raise OSError("no database")\n'
+    (folder / "main.py").write_text(source)
+    with prod(folder, "-w", "2", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 3
+        assert "no database" in running.text
+
+
+def test_app_that_takes_too_long_to_load_ends_the_start(folder: Path) -> None:
+    (folder / "main.py").write_text("import time\ntime.sleep(600)")
+    with prod(folder, "-w", "1", "--timeout-worker-startup", "0.5", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 3
+        assert "did not start within 0.5 s and is killed" in running.text
+
+
+def test_term_lets_requests_finish_and_closes_what_is_idle(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        idle, busy = running.connect(), running.connect()
+        idle.request("GET", "/")
+        idle.getresponse().read()
+        busy.request("GET", "/slow")
+        time.sleep(0.1)
+        running.send(signal.SIGTERM)
+        assert idle.sock is not None
+        assert idle.sock.recv(1) == b""
+        response = busy.getresponse()
+        assert response.getheader("connection") == "close"
+        assert response.read() == b"1"
+        assert running.process.wait(PATIENCE_S) == 0
+        idle.close()
+        busy.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_quick_end_does_not_wait_for_requests(folder: Path, number: int) -> None:
+    with prod(folder, "-w", "2") as running:
+        busy = running.connect()
+        busy.request("GET", "/forever")
+        time.sleep(0.1)
+        assert running.end(number) == 0
+        busy.close()
+
+
+def test_second_signal_ends_workers_that_do_not(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        busy = running.connect()
+        busy.request("GET", "/blocks")
+        time.sleep(0.2)
+        running.send(signal.SIGTERM)
+        running.send(signal.SIGINT)
+        time.sleep(0.2)
+        assert running.process.poll() is None
+        running.send(signal.SIGINT)
+        assert running.process.wait(PATIENCE_S) == 0
+        busy.close()
+
+
+def test_workers_end_when_the_master_is_killed(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--timeout-graceful-shutdown", "1") as running:
+        workers = running.workers
+        running.send(signal.SIGKILL)
+        until(lambda: not any(map(alive, workers)))
+
+
+# Replacing workers
+
+
+def test_reload_brings_new_code_and_loses_nothing(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        old = set(running.workers)
+        with load(running) as clients:
+            for number in range(2, 6):
+                (folder / "main.py").write_text(APP.replace("number = 1", f"number = {number}"))
+                running.send(signal.SIGHUP)
+                until(functools.partial(clients.answers.__getitem__, str(number)))
+                running.wait("is ready", 2 * number)
+                clients.more()
+        assert clients.failed == []
+        assert set(clients.answers) == {"1", "2", "3", "4", "5"}
+        until(lambda: len(running.workers) == 2)
+        assert not old & set(running.workers)
+        assert running.end() == 0
+
+
+def test_new_code_that_does_not_start_leaves_the_old_workers(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        workers = running.workers
+        with load(running) as clients:
+            (folder / "main.py").write_text("import nowhere")
+            running.send(signal.SIGHUP)
+            running.wait("The new code does not start; the workers stay as they are")
+            assert "No module named 'nowhere'" in running.text
+            clients.more()
+            assert running.workers == workers
+            (folder / "main.py").write_text(APP.replace("number = 1", "number = 2"))
+            running.send(signal.SIGHUP)
+            until(lambda: clients.answers["2"] > 0)
+        assert clients.failed == []
+        assert set(clients.answers) == {"1", "2"}
+
+
+def test_reload_reads_settings_and_env_files_again(folder: Path) -> None:
+    env = folder / "colours.env"
+    env.write_text("COLOUR=red")
+    settings = folder / "pyproject.toml"
+    with prod(folder, "--env-file", "colours.env", "-w", "1") as running:
+        assert running.get("/environment").body == "red"
+        env.write_text("COLOUR=green")
+        settings.write_text("[tool.devserver.prod]\nserver-header = 3")
+        running.send(signal.SIGHUP)
+        running.wait("Nothing is reloaded: .*server-header")
+        assert running.get("/environment").body == "red"
+        settings.write_text("[tool.devserver]\nheader = ['x-new: yes']")
+        running.send(signal.SIGHUP)
+        until(lambda: running.get("/environment").body == "green")
+        connection = running.connect()
+        connection.request("GET", "/")
+        assert connection.getresponse().getheader("x-new") == "yes"
+        connection.close()
+
+
+def test_idle_connection_of_a_replaced_worker_gets_one_more_answer(folder: Path) -> None:
+    with prod(folder, "-w", "1") as running:
+        connection = running.connect()
+        connection.request("GET", "/pid")
+        old = int(connection.getresponse().read())
+        running.send(signal.SIGHUP)
+        running.wait("is ready", 2)
+        time.sleep(0.3)
+        connection.request("GET", "/pid")
+        response = connection.getresponse()
+        assert int(response.read()) == old
+        assert response.getheader("connection") == "close"
+        connection.close()
+        until(lambda: not alive(old))
+
+
+def test_reload_during_a_reload_starts_it_again(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running, load(running) as clients:
+        for number in range(2, 8):
+            (folder / "main.py").write_text(APP.replace("number = 1", f"number = {number}"))
+            running.send(signal.SIGHUP)
+            time.sleep(0.03 * (number % 3))
+        until(lambda: clients.answers["7"] > 0)
+        until(lambda: len(running.workers) == 2)
+        before = dict(clients.answers)
+        clients.more(200)
+        assert {body for body, count in clients.answers.items() if count > before.get(body, 0)} == {"7"}
+        assert clients.failed == []
+
+
+def test_worker_that_is_killed_is_made_again(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        first, other = running.workers
+        os.kill(first, signal.SIGKILL)
+        running.wait("is ready", 3)
+        assert len(running.workers) == 2
+        assert other in running.workers
+        assert rf"[{first}] died (signal 9)" in running.text
+        assert running.get().body == "1"
+
+
+def test_worker_that_is_told_to_end_is_replaced_first(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running, load(running) as clients:
+        os.kill(running.workers[0], signal.SIGTERM)
+        running.wait("is replaced after SIGTERM")
+        running.wait("is ready", 3)
+        clients.more()
+        assert clients.failed == []
+
+
+def test_worker_is_replaced_after_so_many_requests(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--limit-max-requests", "100") as running:
+        with load(running) as clients:
+            until(lambda: running.text.count("is replaced after 100 requests") >= 6)
+        assert clients.failed == []
+        assert running.end() == 0
+
+
+def test_worker_is_replaced_when_its_life_is_over(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--worker-lifetime", "1") as running:
+        with load(running) as clients:
+            running.wait("is replaced after 1 s of life", 4)
+        assert clients.failed == []
+
+
+def test_worker_that_holds_too_much_memory_is_replaced(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--worker-max-rss", str(100 << 20)) as running:
+        old = running.workers[0]
+        running.get("/fills")
+        running.wait(r"is replaced after [\d,]+ MiB of memory")
+        until(lambda: running.workers != [old] and len(running.workers) == 1)
+
+
+def test_workers_that_die_again_and_again_are_made_ever_later(folder: Path) -> None:
+    with prod(folder, "-w", "1") as running:
+        for count in range(1, 4):
+            with pytest.raises(OSError):  # noqa: PT011 - reset or closed
+                running.get("/dies")
+            running.wait(r"died \(exit code 7\)", count)
+            running.wait("is ready", count + 1)
+        began = time.monotonic()
+        with pytest.raises(OSError):  # noqa: PT011
+            running.get("/dies")
+        running.wait("is ready", 5)
+        assert time.monotonic() - began > 1.0
+
+
+# The number of workers
+
+
+def test_workers_come_and_go_without_a_lost_request(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        with load(running, count=6) as clients:
+            for _ in range(2):
+                running.send(signal.SIGTTIN)
+                until(lambda: len(running.workers) == 3)
+                clients.more()
+                running.send(signal.SIGTTOU)
+                until(lambda: len(running.workers) == 2)
+                clients.more()
+            for _ in range(3):
+                running.send(signal.SIGTTOU)
+            until(lambda: len(running.workers) == 1)
+            clients.more()
+        assert clients.failed == []
+        assert running.end() == 0
+
+
+def test_window_change_stops_workers_and_keeps_the_master(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running:
+        running.send(signal.SIGWINCH)
+        until(lambda: running.workers == [])
+        assert running.process.poll() is None
+        running.send(signal.SIGHUP)
+        until(lambda: len(running.workers) == 2)
+        assert running.get().body == "1"
+
+
+# A loop that stands still
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/blocks", r"It is stuck in GET /blocks"),
+        ("/blocks-in-c", r"is stuck here:\n(.*\n)*.*main\.py"),
+    ],
+)
+def test_worker_that_stands_still_is_replaced_and_says_why(folder: Path, path: str, told: str) -> None:
+    with prod(folder, "-w", "2", "--timeout-worker", "1.5") as running:
+        old = running.workers
+        busy = running.connect()
+        busy.request("GET", path)
+        began = time.monotonic()
+        running.wait("has stood still for")
+        running.wait(told)
+        running.wait("is ready", 3)
+        assert time.monotonic() - began < 1.5 + 2 + 1
+        until(lambda: len(running.workers) == 2)
+        assert len(set(old) & set(running.workers)) == 1
+        assert "main.py" in running.text
+        busy.close()
+        assert running.end() == 0
+
+
+def test_few_wait_for_one_that_stands_still(folder: Path) -> None:
+    with prod(folder, "-w", "4", "--timeout-worker", "60") as running:
+        busy = running.connect()
+        busy.request("GET", "/blocks")
+        # As long as the master may take to see it.
+        time.sleep(3)
+        taken = connect_times(running, 400, timeout_s=10)
+        assert sum(each > 3 for each in taken) <= 4
+        busy.close()
+
+
+# Files, ids and names
+
+
+def test_pid_file_names_the_master_while_it_lives(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text("999999999\n")
+    with prod(folder, "-w", "1", "--pid", str(path)) as running:
+        assert path.read_text() == f"{running.process.pid}\n"
+        done = subprocess.run(
+            [sys.executable, "-m", "devserver", "prod", "main:app", "--port", "0", "--pid", str(path)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"belongs to process {running.process.pid}, which is running" in done.stderr
+        assert running.end() == 0
+    assert not path.exists()
+
+
+def test_log_files_are_opened_again(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with prod(folder, "-w", "2", "--access-log-file", str(log)) as running:
+        running.get("/")
+        until(lambda: log.exists() and "GET /" in log.read_text())
+        log.rename(tmp_path / "old.log")
+        running.send(signal.SIGUSR1)
+        until(lambda: running.get("/pid").body and log.exists() and "GET /pid" in log.read_text())
+
+
+def test_umask_counts_for_unix_sockets(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with prod(folder, "-w", "2", "--umask", "027", "--uds", str(path), "--uds-permissions", "660") as running:
+        done = subprocess.run(
+            ["curl", "-s", "--unix-socket", str(path), "http://a/"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "1"
+        assert path.stat().st_mode & 0o777 == 0o660
+        assert running.end() == 0
+    assert not path.exists()
+
+
+def test_processes_are_called_as_asked(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--process-name", "shop") as running:
+        names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (running.process.pid, running.workers[0])]
+        assert [name.split(b"\0")[0] for name in names] == [b"shop: master", b"shop: worker"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its rights up")
+def test_workers_run_as_another_user(folder: Path, tmp_path: Path) -> None:
+    for path in (tmp_path, *tmp_path.parents[:3]):
+        path.chmod(0o755)
+    with prod(folder, "-w", "1", "--user", "nobody", "--group", "nogroup") as running:
+        assert running.get("/ids").body == "65534 65534 [65534]"
+        assert Path(f"/proc/{running.process.pid}").stat().st_uid == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--user", "nobody-of-that-name"], "--user: there is no user 'nobody-of-that-name' on this machine."),
+        (["--group", "none-of-that-name"], "--group: there is no group 'none-of-that-name' on this machine."),
+        (["--pid", "/nowhere/pid"], "--pid: cannot write /nowhere/pid (No such file or directory)."),
+        (["--workers", "5000"], "--workers: 5000 is not between 0 and 512."),
+    ],
+)
+def test_mistake_is_told_in_a_sentence(folder: Path, options: list[str], sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "devserver", "prod", "main:app", "--port", "0", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"error: {sentence}" in done.stderr
+    assert "Traceback" not in done.stderr
