@@ -61,6 +61,17 @@ def thread_count() -> int:
     return len(os.listdir(_THREADS))
 
 
+def loud_thread() -> str:
+    """The name of a native thread that does harm to a fork; empty when there is none.
+
+    What numpy's OpenBLAS has started does none, and has the name of the process.
+    """
+    own = _settled_name(str(os.getpid()))
+    quiet = {own} if {*sys.modules} & {*QUIET_PACKAGES} else set()
+    names = [_settled_name(tid) for tid in os.listdir(_THREADS) if int(tid) != os.getpid()]
+    return next((name for name in names if name and name not in quiet), "")
+
+
 class Probe:
     """A finder in front of ``sys.meta_path``: it finds what the others find, and looks at what executing that leaves.
 

@@ -21,6 +21,7 @@ Each is only noted when it arrives and acted upon in the next turn, whatever els
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import selectors
@@ -30,13 +31,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devserver.errors import EXIT_APP, EXIT_OK, DevserverError
+from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server.connections import CANCEL_S
 from devserver.supervisor import steer, stuck
 from devserver.supervisor.channel import channel_pair
+from devserver.supervisor.mold import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
 from devserver.supervisor.prefork_worker import Job, Post, work
@@ -48,6 +50,7 @@ from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
     from devserver.config import Config
@@ -129,6 +132,13 @@ class PreforkSupervisor:
         self._forgiven_until = 0.0
         """The workers' loops are not judged before: this process, or the machine, has slept."""
         self._memory_due = 0.0
+        self._mold: Mold | None = None
+        """What workers are forked from, with --preload."""
+        self._mold_before: Mold | None = None
+        """The same of the old workers, while it is not known yet whether the new code starts."""
+        self._molds: list[Mold] = []
+        self._unfit = False
+        """Workers cannot be forked from a mold of this app."""
         self._way = ""
         """How it ends: ``stop`` or ``quit``."""
         self._exit_code = EXIT_OK
@@ -144,6 +154,8 @@ class PreforkSupervisor:
             os.umask(self._settings.config.umask)
         wanted = [getattr(signal, f"SIG{name}") for name in _SIGNALS]
         writer.take_turns()
+        if self._settings.config.preload:
+            _become_subreaper()
         try:
             with SignalQueue(wanted) as self._signals:
                 if self._pid_file is not None:
@@ -213,9 +225,13 @@ class PreforkSupervisor:
         channel, theirs = channel_pair()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
+        process: Process
         try:
-            sockets = [sharing.of(slot.index) for sharing in self._sharings]
-            process = self._fork(Post(theirs, sockets, writing, row), channel, reading)
+            post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row)
+            if self._settings.config.preload and not self._unfit:
+                process = self._current_mold().fork(post)
+            else:
+                process = self._fork(post, channel, reading)
         except OSError as exc:
             channel.close()
             os.close(reading)
@@ -233,27 +249,85 @@ class PreforkSupervisor:
         slot.successor = handle
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
 
-    def _fork(self, post: Post, channel: SupervisorChannel, reading: int) -> Process:
+    def _job(self) -> Job:
         settings = self._settings
-        job = Job(settings.config, settings.target, settings.environment, self._identity, self._board)
+        return Job(settings.config, settings.target, settings.environment, self._identity, self._board)
+
+    def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
+        """Makes a worker without a mold.
+
+        :param channel: our end of its channel, if no handle has it yet; so ``reading`` of its dump.
+        """
+        job = self._job()
         pid = os.fork()
         if not pid:
-            channel.socket.close()
-            os.close(reading)
-            self._leave_to_child(post)
-            name_process(settings.config.process_name, "worker")
+            if channel is not None and reading is not None:
+                channel.socket.close()
+                os.close(reading)
+            self._leave_to_child(post.listeners)
+            name_process(job.config.process_name, "worker")
             work(job, post)
         return _Forked(pid, self._exits)
 
-    def _leave_to_child(self, post: Post) -> None:
-        """In a worker: closes what is the master's alone."""
+    def _current_mold(self) -> Mold:
+        """The process that has imported the app as it is to be now.
+
+        :raises OSError: there is none, and it cannot be made.
+        """
+        if self._mold is None:
+            mold = Mold(self._exits, on_failed=self._on_mold_failed, on_unfit=self._on_unfit)
+            mold.start(self._job(), lambda: self._leave_to_child(()))
+            self._molds.append(mold)
+            self._mold = mold
+            self._selector.register(mold.channel, selectors.EVENT_READ, lambda: self._on_mold(mold))
+        return self._mold
+
+    def _on_mold(self, mold: Mold) -> None:
+        if mold.on_readable():
+            return
+        # It has gone; its workers are ours now, as we are their subreaper.
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(mold.channel)
+        mold.channel.close()
+        self._molds.remove(mold)
+        if self._mold is mold:
+            self._mold = None
+        for process in mold.gone():
+            process.ended(EXIT_INTERNAL)
+
+    def _on_mold_failed(self, mold: Mold, failed: AppFailed) -> None:
+        for handle in self._pool:
+            process = handle.process
+            if isinstance(process, MoldedProcess) and process.mold is mold and not process.pid:
+                handle.failed = failed
+
+    def _on_unfit(self, why: str, processes: list[MoldedProcess]) -> None:
+        """No worker can be forked from a mold of this app: they are made without."""
+        if not self._unfit:
+            self._say("warning", f"--preload has no effect: {why}.")
+        self._unfit = True
+        for process in processes:
+            post = process.post()
+            process.forked(self._fork(post).pid)
+            post.channel.close()
+            os.close(post.dump_fd)
+            for sock in post.listeners:
+                sock.close()
+
+    def _leave_to_child(self, listeners: Sequence[socket.socket]) -> None:
+        """In a worker or a mold: closes what is the master's alone.
+
+        :param listeners: what it accepts from.
+        """
         self._signals.leave_to_child()
         self._selector.close()
         for handle in self._pool:
             handle.channel.socket.close()
             os.close(handle.dump_fd)
         for sharing in self._sharings:
-            sharing.close_others(post.listeners)
+            sharing.close_others(listeners)
+        for mold in self._molds:
+            mold.channel.socket.close()
 
     def _replace(self, handle: PoolHandle) -> None:
         """Lets a worker finish what it has, and accept no more."""
@@ -381,7 +455,7 @@ class PreforkSupervisor:
         if self._before is not None and handle.generation == self._pool.generation:
             self._go_back()
         elif not self._announced:
-            self._exit_code = EXIT_APP if handle.failed is not None or code < 0 else code or EXIT_APP
+            self._exit_code = EXIT_USAGE if code == EXIT_USAGE else EXIT_APP
             self._say("error", "No worker starts, so the master ends.")
             self._end("quit")
 
@@ -446,6 +520,9 @@ class PreforkSupervisor:
         if handle.generation == self._pool.generation:
             # The new code starts.
             self._before = None
+            if self._mold_before is not None:
+                self._mold_before.retire()
+                self._mold_before = None
         if not self._announced and self._pool.complete:
             self._announced = True
             urls = tuple(listener.url for listener in self._listeners)
@@ -521,6 +598,12 @@ class PreforkSupervisor:
             workers = self._settings.config.workers
             self._scale(max(2, available()) if workers is None else max(1, workers))
         self._pool.generation += 1
+        self._unfit = False
+        if self._mold_before is None:
+            self._mold_before = self._mold
+        elif self._mold is not None:
+            self._mold.retire()
+        self._mold = None
         self._say("info", "The workers are replaced one by one.")
         # A worker of the code before that is still on its way is not waited for.
         for slot in self._pool.slots:
@@ -535,6 +618,9 @@ class PreforkSupervisor:
         assert self._before is not None
         self._settings, self._before = self._before, None
         self._identity = Identity.of(self._settings.config)
+        if self._mold is not None:
+            self._mold.retire()
+        self._mold, self._mold_before = self._mold_before, None
         self._pool.generation += 1
         for handle in self._pool:
             if handle.serving:
@@ -566,6 +652,8 @@ class PreforkSupervisor:
     def _close(self) -> None:
         for handle in self._pool:
             handle.process.kill()
+        for mold in self._molds:
+            mold.kill()
         for sharing in self._sharings:
             sharing.close()
         if self._pid_file is not None:
@@ -596,6 +684,12 @@ class _Forked:
     def kill(self) -> None:
         """See :class:`~devserver.supervisor.handle.Process`."""
         _send_signal(self.pid, signal.SIGKILL)
+
+
+def _become_subreaper() -> None:
+    """Lets the children of a mold that has died become ours (PR_SET_CHILD_SUBREAPER in prctl(2))."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
 def _send_signal(pid: int, number: int) -> None:

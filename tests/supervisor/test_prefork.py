@@ -470,3 +470,83 @@ def test_mistake_is_told_in_a_sentence(folder: Path, options: list[str], sentenc
     assert done.returncode == 2
     assert f"error: {sentence}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Importing once
+
+
+def test_app_is_imported_once_for_all_workers(folder: Path) -> None:
+    source = APP.replace("number = 1", "number = os.getpid()")
+    (folder / "main.py").write_text(source)
+    with prod(folder, "-w", "3", "--preload") as running:
+        (mold,) = running.workers
+        assert {running.get().body for _ in range(20)} == {str(mold)}
+        workers = pids(running, 40)
+        assert len(workers) == 3
+        with load(running) as clients:
+            running.send(signal.SIGHUP)
+            running.wait("is ready", 6)
+            clients.more()
+        assert clients.failed == []
+        until(lambda: not alive(mold))
+        (new,) = running.workers
+        assert {running.get().body for _ in range(20)} == {str(new)}
+        assert not workers & pids(running, 40)
+        assert running.end() == 0
+        assert not alive(new)
+
+
+def test_imported_once_new_code_that_does_not_start_changes_nothing(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--preload") as running, load(running) as clients:
+        (mold,) = running.workers
+        (folder / "main.py").write_text("import nowhere")
+        running.send(signal.SIGHUP)
+        running.wait("The new code does not start")
+        assert "No module named 'nowhere'" in running.text
+        until(lambda: running.workers == [mold])
+        # What has been imported before still makes workers.
+        os.kill(int(running.get("/pid").body), signal.SIGTERM)
+        running.wait("is ready", 3)
+        (folder / "main.py").write_text(APP.replace("number = 1", "number = 2"))
+        running.send(signal.SIGHUP)
+        until(lambda: clients.answers["2"] > 0)
+        assert clients.failed == []
+
+
+def test_imported_once_app_that_does_not_load_ends_the_start(folder: Path) -> None:
+    (folder / "main.py").write_text("import nowhere")
+    with prod(folder, "-w", "2", "--preload", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 3
+        assert running.text.count("No module named 'nowhere'") == 1
+
+
+def test_app_that_starts_a_thread_is_imported_by_each_worker(folder: Path) -> None:
+    thread = (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), name='mine', daemon=True).start()\n"
+    )
+    (folder / "main.py").write_text(thread + APP)
+    with prod(folder, "-w", "2", "--preload") as running:
+        running.wait(r"--preload has no effect: the app starts a thread while it is imported \(mine\)")
+        until(lambda: len(pids(running, 20)) == 2)
+        assert running.end() == 0
+
+
+def test_workers_outlive_the_process_that_they_were_forked_from(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--preload") as running, load(running) as clients:
+        (mold,) = running.workers
+        workers = pids(running, 20)
+        os.kill(mold, signal.SIGKILL)
+        until(lambda: set(running.workers) == workers)
+        clients.more()
+        os.kill(min(workers), signal.SIGTERM)
+        running.wait("is ready", 3)
+        clients.more()
+        assert clients.failed == []
+        assert running.end() == 0
+
+
+def test_import_that_hangs_ends_the_start(folder: Path) -> None:
+    (folder / "main.py").write_text("import time\ntime.sleep(600)")
+    with prod(folder, "-w", "2", "--preload", "--timeout-worker-startup", "0.5", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 3
+        assert running.workers_left() == []

@@ -57,6 +57,16 @@ class Running:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def workers_left(self) -> list[int]:
+        """Processes of its session that live, when it has ended itself."""
+        found = subprocess.run(
+            ["ps", "--no-headers", "-o", "pid=,stat=", "-s", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        return [int(line.split()[0]) for line in found.splitlines() if "Z" not in line.split()[1]]
+
     def get(self, path: str = "/") -> Answer:
         """One request on a connection of its own."""
         connection = self.connect()

@@ -60,7 +60,7 @@ def alive(pid: int) -> bool:
     """Whether there is a process ``pid`` that is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
