@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from devserver.config.sources import Resolved
     from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
+    from devserver.supervisor.prefork import StartAgain
     from devserver.supervisor.terminal import Screen
 
 __all__ = ["Server", "end_threads", "run", "serve"]
@@ -85,6 +86,7 @@ def serve_workers(
     notices: Sequence[Notice] = (),
     environment: Mapping[str, str] | None = None,
     reread: Callable[[], tuple[Config, Mapping[str, str]]] | None = None,
+    start_again: StartAgain | None = None,
 ) -> int:
     """Serves with several processes, as ``dev prod`` does, until it is stopped; tells of itself by logging alone.
 
@@ -92,9 +94,11 @@ def serve_workers(
     :param notices: what was noticed while the settings were read.
     :param environment: the workers' variables; ours when left out.
     :param reread: reads the settings and the environment again, for SIGHUP.
+    :param start_again: starts the program again, for SIGUSR2.
     :returns: the exit code.
     :raises DevserverError: an address, a user or a file cannot be had.
     """
+    from devserver.supervisor import inheritance
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.prefork import PreforkSupervisor, Settings
 
@@ -107,13 +111,19 @@ def serve_workers(
     with Observers(config, emitter, told_by="nobody") as observers:
         for notice in notices:
             emitter.emit(notice)
-        listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=directory)
+        inherited = inheritance.take(os.environ)
+        if inherited is not None:
+            listeners = [*inherited.listeners]
+        else:
+            listeners = listening.bind(config, environ=os.environ, emitter=emitter, directory=directory)
         try:
             supervisor = PreforkSupervisor(
                 first,
                 listeners,
                 emitter,
                 reread=None if reread is None else lambda: settings(*reread()),
+                start_again=start_again,
+                inherited=inherited,
                 reopen=observers.reopen,
             )
             return supervisor.run()

@@ -6,14 +6,18 @@ Only wires: settings from ``config``, everything else from ``launch``. There is 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from devserver.cli.environment import enter
 from devserver.cli.run import working_directory
 from devserver.config.sources import resolve
+from devserver.supervisor.inheritance import VARIABLE
+from devserver.supervisor.interpreter import interpreter_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from devserver.config import Config
 
@@ -26,7 +30,7 @@ def prod(given: Mapping[str, object]) -> int:
     """
     called_in = working_directory()
     # Without what env files have added, so that they can be read again.
-    own = dict(os.environ)
+    own = {name: value for name, value in os.environ.items() if name != VARIABLE}
     resolved = resolve("prod", given, environ=own, directory=called_in)
     enter(resolved.directory)
     os.chdir(resolved.directory)
@@ -38,10 +42,19 @@ def prod(given: Mapping[str, object]) -> int:
         again = resolve("prod", given, environ=own, directory=called_in)
         return again.config, {**own, **again.environment}
 
+    def start_again(inherited: str, fds: Sequence[int]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, *interpreter_flags(), "-m", "devserver", *sys.argv[1:]],
+            cwd=called_in,
+            env={**own, VARIABLE: inherited},
+            pass_fds=fds,
+        )
+
     return launch.serve_workers(
         resolved.config,
         directory=resolved.directory,
         notices=resolved.notices,
         environment={**own, **resolved.environment},
         reread=reread,
+        start_again=start_again,
     )

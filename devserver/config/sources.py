@@ -41,7 +41,7 @@ COMMANDS = ("run", "prod")
 """The commands that serve."""
 
 # Variables with our prefix that are no options: of the scripts of this repository, and of a command that hands over.
-_NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_PYTHON"})
+_NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_INHERITED", "DEVSERVER_PYTHON"})
 
 # The env file is chosen, and the folder entered, before the file is read: it cannot say these itself.
 _BEFORE_ENV_FILES = ("chdir", "env_file", "mode")

@@ -82,6 +82,14 @@ class Listener:
         except OSError as exc:
             raise BindError(f"Cannot listen on {self.url}: {_reason(exc)}.") from exc
 
+    def own(self) -> None:
+        """The file of the Unix socket, if it has one, is ours to remove."""
+        self._pid, self._file = os.getpid(), _file_id(self.path)
+
+    def leave(self) -> None:
+        """The file is somebody else's to remove."""
+        self._file = (0, 0)
+
     def close(self) -> None:
         """Closes the socket, and removes its file if this process made it and it is still the same file."""
         self.socket.close()
@@ -156,6 +164,11 @@ def bind(
 def adopt(sock: socket.socket, *, scheme: str = "http") -> Listener:
     """A listener around a socket that somebody else made and bound."""
     return Listener(sock, _url_of(sock, scheme), owned=False)
+
+
+def inherit(sock: socket.socket, *, url: str, path: str) -> Listener:
+    """A listener around a socket of an earlier process, whose file is not ours before :meth:`Listener.own`."""
+    return Listener(sock, url, path=path)
 
 
 def close(listeners: Sequence[Listener]) -> None:

@@ -16,12 +16,15 @@ class PidFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(path)
+        self._final = self.path
 
-    def write(self) -> None:
+    def write(self, *, beside: bool = False) -> None:
         """Writes the id of this process, at once and as a whole.
 
+        :param beside: an older master has the file: ``.2`` is added to the name until :meth:`take_over`.
         :raises ConfigError: another process that lives is named there, or it cannot be written.
         """
+        self._final, self.path = self.path, f"{self.path}.2" if beside else self.path
         other = self.read()
         if other not in {0, os.getpid()} and _lives(other):
             raise ConfigError(
@@ -47,12 +50,11 @@ class PidFile:
         except (OSError, ValueError):
             return 0
 
-    def move(self, path: str) -> None:
-        """Gives it another name, such as when a new master has come."""
+    def take_over(self) -> None:
+        """The older master has gone: the file gets its own name."""
         with contextlib.suppress(OSError):
-            if self.read() == os.getpid():
-                os.replace(self.path, path)
-        self.path = path
+            os.replace(self.path, self._final)
+        self.path = self._final
 
     def remove(self) -> None:
         """Removes it, unless another process has written to it."""

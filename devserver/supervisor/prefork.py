@@ -10,6 +10,8 @@ about it is decided in :mod:`devserver.supervisor.pool`.
     HUP                    reads the settings again and replaces the workers one by one; if the new code does not start,
                            the old workers stay
     USR1                   opens log files again
+    USR2                   starts the program again beside this one, on the same sockets; TERM to the older master ends
+                           the change, TERM to the newer one takes it back
     TTIN, TTOU             one worker more, one less
     WINCH                  stops the workers and not the master, until HUP or TTIN; unless it runs on a terminal,
                            which sends this when its size changes
@@ -29,14 +31,14 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server.connections import CANCEL_S
-from devserver.supervisor import steer, stuck
+from devserver.supervisor import inheritance, steer, stuck
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.mold import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
@@ -51,6 +53,7 @@ from devserver.supervisor.steer import Sharing
 
 if TYPE_CHECKING:
     import socket
+    import subprocess
     from collections.abc import Mapping
 
     from devserver.config import Config
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
     from devserver.server.listeners import Listener
     from devserver.supervisor.channel import Message, SupervisorChannel
     from devserver.supervisor.handle import Process
+    from devserver.supervisor.inheritance import Inheritance
+
+StartAgain: TypeAlias = "Callable[[str, Sequence[int]], subprocess.Popen[bytes]]"
 
 TURN_S = 0.5
 """At least so often is looked at the scoreboard."""
@@ -98,6 +104,9 @@ class PreforkSupervisor:
     :param listeners: bound; closed by whoever made them.
     :param emitter: gets what happens, on the thread of :meth:`run`.
     :param reread: reads the settings again, for SIGHUP; None when they can only be what they are.
+    :param start_again: starts this program once more, with a variable of that value and with those descriptors, for
+        SIGUSR2; None when that is impossible.
+    :param inherited: what an older master has left.
     :param reopen: opens the master's own log files again.
     :raises ConfigError: the settings ask for a user or a file that cannot be had.
     """
@@ -109,6 +118,8 @@ class PreforkSupervisor:
         emitter: Emitter,
         *,
         reread: Callable[[], Settings] | None = None,
+        start_again: StartAgain | None = None,
+        inherited: Inheritance | None = None,
         reopen: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
@@ -118,6 +129,9 @@ class PreforkSupervisor:
         self._emitter = emitter
         self._reread = reread
         self._reopen = reopen
+        self._start_again = start_again
+        self._inherited = inherited
+        self._next_master: subprocess.Popen[bytes] | None = None
         config = settings.config
         self._identity = Identity.of(config)
         self._pid_file = None if config.pid is None else PidFile(config.pid)
@@ -159,7 +173,7 @@ class PreforkSupervisor:
         try:
             with SignalQueue(wanted) as self._signals:
                 if self._pid_file is not None:
-                    self._pid_file.write()
+                    self._pid_file.write(beside=self._inherited is not None)
                 self._share()
                 name_process(self._settings.config.process_name, "master")
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
@@ -173,14 +187,15 @@ class PreforkSupervisor:
 
     def _share(self) -> None:
         apart = steer.is_possible() and self._pool.wanted <= steer.SLOTS_MAX
-        for listener in self._listeners:
+        more = [()] * len(self._listeners) if self._inherited is None else self._inherited.more
+        for listener, others in zip(self._listeners, more, strict=True):
             first = listener.socket
 
             def listen(sock: object, listener: Listener = listener, first: object = first) -> None:
                 chosen = listener if sock is first else listening.adopt(sock)  # type: ignore[arg-type]
                 chosen.listen(self._settings.config.backlog)
 
-            self._sharings.append(Sharing(listener.socket, listen, apart=apart and listener.owned))
+            self._sharings.append(Sharing(first, listen, apart=apart and listener.owned, more=others))
 
     # One turn
 
@@ -196,11 +211,23 @@ class PreforkSupervisor:
         if woken - now > timeout_s + FRESH_S:
             # The machine was suspended, or we were: nobody could write to the scoreboard either.
             self._forgiven_until = woken + max(FRESH_S, self._settings.config.timeout_worker)
+        self._succeed()
         self._reap()
         self._look_at_workers(time.monotonic())
         self._enforce_deadlines(time.monotonic())
         self._act()
         self._steer()
+
+    def _succeed(self) -> None:
+        """The older master has gone: what was its alone is ours."""
+        if self._inherited is None or os.getppid() == self._inherited.parent:
+            return
+        self._inherited = None
+        for listener in self._listeners:
+            listener.own()
+        if self._pid_file is not None:
+            self._pid_file.take_over()
+        self._say("info", f"Master {os.getpid()} goes on alone.")
 
     def _act(self) -> None:
         if self._way:
@@ -429,6 +456,11 @@ class PreforkSupervisor:
                 if not pid:
                     break
                 self._exits[pid] = os.waitstatus_to_exitcode(status)
+        if self._next_master is not None and self._next_master.pid in self._exits:
+            self._say("warning", f"Master {self._next_master.pid} has ended; this one goes on.")
+            self._next_master = None
+            for sharing in self._sharings:
+                sharing.steer_again()
         now = time.monotonic()
         for handle in [*self._pool]:
             code = handle.exit_code
@@ -562,6 +594,8 @@ class PreforkSupervisor:
                     self._reopen()
                     for handle in self._pool:
                         handle.channel.send({"do": "reopen"})
+                case signal.SIGUSR2:
+                    self._start_next_master()
                 case signal.SIGTTIN:
                     self._scale(self._pool.wanted + 1)
                 case signal.SIGTTOU:
@@ -570,6 +604,23 @@ class PreforkSupervisor:
                     self._scale(0)
                 case _:
                     pass
+
+    def _start_next_master(self) -> None:
+        """Starts this program again, perhaps in a newer version, beside us and on the same sockets."""
+        if self._way or self._start_again is None:
+            return
+        if self._next_master is not None or self._inherited is not None:
+            self._say("warning", "There are two masters already; end one of them first.")
+            return
+        sockets = [sharing.sockets for sharing in self._sharings]
+        try:
+            self._next_master = self._start_again(
+                inheritance.describe(self._listeners, sockets), [sock.fileno() for own in sockets for sock in own]
+            )
+        except OSError as exc:
+            self._say("error", f"No other master can be started: {exc}.")
+            return
+        self._say("info", f"Master {self._next_master.pid} has been started; end this one with SIGTERM when it serves.")
 
     def _scale(self, wanted: int) -> None:
         wanted = min(wanted, WORKERS_MAX, self._board.rows // 2)
@@ -638,9 +689,11 @@ class PreforkSupervisor:
         self._way = way
         config = self._settings.config
         grace_s = 0 if way == "quit" else config.timeout_graceful_shutdown
+        # The clients of idle connections find the next master there, so that nothing needs to be cut.
+        told = "replace" if way == "stop" and self._next_master is not None else way
         for handle in self._pool:
             if handle.serving:
-                self._tell(handle, way, grace_s)
+                self._tell(handle, told, grace_s)
             else:
                 self._dismiss(handle)
 
@@ -656,13 +709,16 @@ class PreforkSupervisor:
             mold.kill()
         for sharing in self._sharings:
             sharing.close()
+        if self._next_master is not None or self._inherited is not None:
+            for listener in self._listeners:
+                listener.leave()
         if self._pid_file is not None:
             self._pid_file.remove()
         self._selector.close()
         self._board.close()
 
 
-_SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "TTIN", "TTOU", "WINCH", "CHLD")
+_SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD")
 
 
 class _Forked:

@@ -66,12 +66,20 @@ class Sharing:
         first slot's.
     :param listen: lets a socket listen.
     :param apart: each slot gets a socket of its own.
+    :param more: sockets that further slots have already.
     """
 
-    def __init__(self, sock: socket.socket, listen: Callable[[socket.socket], None], *, apart: bool) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        listen: Callable[[socket.socket], None],
+        *,
+        apart: bool,
+        more: Sequence[socket.socket] = (),
+    ) -> None:
         self._listen = listen
         self._apart = apart and sock.family in {socket.AF_INET, socket.AF_INET6}
-        self._sockets: list[socket.socket] = [sock]
+        self._sockets: list[socket.socket] = [sock, *more]
         self._open: tuple[int, ...] = ()
         if self._apart:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -92,6 +100,15 @@ class Sharing:
         while len(self._sockets) <= slot:
             self._sockets.append(self._make())
         return self._sockets[slot]
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """Those of all slots."""
+        return tuple(self._sockets)
+
+    def steer_again(self) -> None:
+        """Somebody else has steered: what was said last no longer holds."""
+        self._open = ()
 
     def steer(self, slots: Sequence[int]) -> None:
         """Lets only these slots get connections."""

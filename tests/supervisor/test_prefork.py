@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -550,3 +551,59 @@ def test_import_that_hangs_ends_the_start(folder: Path) -> None:
     with prod(folder, "-w", "2", "--preload", "--timeout-worker-startup", "0.5", ready=False) as running:
         assert running.process.wait(PATIENCE_S) == 3
         assert running.workers_left() == []
+
+
+# A new master
+
+
+def test_new_master_takes_over_without_a_lost_request(folder: Path, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with prod(folder, "-w", "2", "--pid", str(pid_file)) as running:
+        with load(running) as clients:
+            (folder / "main.py").write_text(APP.replace("number = 1", "number = 2"))
+            running.send(signal.SIGUSR2)
+            until(lambda: clients.answers["2"] > 0)
+            running.wait("running on", 2)
+            newer = int(Path(f"{pid_file}.2").read_text())
+            assert int(pid_file.read_text()) == running.process.pid
+            running.send(signal.SIGTERM)
+            assert running.process.wait(PATIENCE_S) == 0
+            until(lambda: pid_file.exists() and int(pid_file.read_text()) == newer)
+            running.wait(f"Master {newer} goes on alone")
+            before = clients.answers["1"]
+            clients.more(200)
+            assert clients.answers["1"] == before
+        assert clients.failed == []
+        os.kill(newer, signal.SIGTERM)
+        until(lambda: not alive(newer))
+        assert not pid_file.exists()
+
+
+def test_new_master_is_taken_back(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with prod(folder, "-w", "2", "--bind", f"unix:{path}", "--bind", "127.0.0.1:0", ready=False) as running:
+        running.wait("running on", 2)
+        running.port = int(re.findall(r"http://127.0.0.1:(\d+)", running.text)[0])
+        with load(running) as clients:
+            running.send(signal.SIGUSR2)
+            running.wait("running on", 4)
+            newer = int(re.findall(r"Master (\d+) has been started", running.text)[0])
+            running.send(signal.SIGUSR2)
+            running.wait("There are two masters already")
+            os.kill(newer, signal.SIGTERM)
+            running.wait(f"Master {newer} has ended; this one goes on")
+            clients.more(200)
+        assert clients.failed == []
+        assert path.exists()
+        assert running.end() == 0
+        assert not path.exists()
+
+
+def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running, load(running) as clients:
+        (folder / "main.py").write_text("import nowhere")
+        running.send(signal.SIGUSR2)
+        running.wait("has ended; this one goes on")
+        clients.more(200)
+        assert clients.failed == []
+        assert set(clients.answers) == {"1"}
