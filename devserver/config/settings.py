@@ -649,6 +649,23 @@ class Config:
         maximum=_SIZE_MAX,
         commands=API_AND_PROD,
     )
+    shutdown_delay: float = option(
+        0,
+        help="Seconds that requests are still served after SIGTERM, while --health-path says that none are wanted.",
+        group=WORKERS,
+        kind="seconds",
+        minimum=0,
+        maximum=_SECONDS_MAX,
+        commands=API_AND_PROD,
+    )
+    health_path: str | None = option(
+        None,
+        help="Answer PATH/live and PATH/ready without the app.",
+        group=WORKERS,
+        none=True,
+        metavar="PATH",
+        commands=API_AND_PROD,
+    )
     user: str | None = option(
         None, help="User to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
     )
@@ -746,6 +763,8 @@ def _contradictions(config: Config) -> None:
         raise ConfigError(
             "ssl_keyfile is given without ssl_certfile.", hint="Give the certificate that belongs to the key."
         )
+    if config.health_path is not None and not config.health_path.startswith("/"):
+        raise ConfigError(f"health_path: {config.health_path!r} does not begin with a slash.")
     if config.mode is not None and not (config.mode and set(config.mode) <= _MODE_CHARACTERS):
         raise ConfigError(f"mode: {config.mode!r} is not a name of letters, digits, - and _.")
     if config.app is not None and config.entrypoint is not None:

@@ -50,6 +50,7 @@ from devserver.supervisor.processors import available
 from devserver.supervisor.scoreboard import Scoreboard
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
+from devserver.supervisor.systemd import VARIABLES, Notifier
 
 if TYPE_CHECKING:
     import socket
@@ -81,6 +82,8 @@ MEMORY_S = 5.0
 QUIT_S = 1.0
 """What a worker that quits gets besides the time for cancelling and for the app's shutdown."""
 WORKERS_MAX = 512
+HIDDEN = frozenset({*VARIABLES, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
+"""Variables that are about the master."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,15 @@ class PreforkSupervisor:
         self._mold_before: Mold | None = None
         """The same of the old workers, while it is not known yet whether the new code starts."""
         self._molds: list[Mold] = []
+        self._is_reloading = False
+        """systemd was told so."""
         self._unfit = False
         """Workers cannot be forked from a mold of this app."""
         self._way = ""
         """How it ends: ``stop`` or ``quit``."""
+        self._stop_at = float("inf")
+        """When it begins to, with --shutdown-delay."""
+        self._notifier = Notifier.take(os.environ)
         self._exit_code = EXIT_OK
         self._announced = False
         self._failed_at_start: AppFailed | None = None
@@ -201,7 +209,7 @@ class PreforkSupervisor:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        due = [now + TURN_S, self._pool.next_look(now), *(handle.deadline for handle in self._pool)]
+        due = [now + TURN_S, self._stop_at, self._pool.next_look(now), *(handle.deadline for handle in self._pool)]
         timeout_s = max(0.0, min(due) - now)
         if writer.turn():
             timeout_s = min(timeout_s, WRITE_S)
@@ -215,8 +223,12 @@ class PreforkSupervisor:
         self._reap()
         self._look_at_workers(time.monotonic())
         self._enforce_deadlines(time.monotonic())
+        if time.monotonic() >= self._stop_at:
+            self._stop_at = float("inf")
+            self._end("stop")
         self._act()
         self._steer()
+        self._notify()
 
     def _succeed(self) -> None:
         """The older master has gone: what was its alone is ours."""
@@ -278,7 +290,8 @@ class PreforkSupervisor:
 
     def _job(self) -> Job:
         settings = self._settings
-        return Job(settings.config, settings.target, settings.environment, self._identity, self._board)
+        environment = {name: value for name, value in settings.environment.items() if name not in HIDDEN}
+        return Job(settings.config, settings.target, environment, self._identity, self._board)
 
     def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
         """Makes a worker without a mold.
@@ -557,6 +570,7 @@ class PreforkSupervisor:
                 self._mold_before = None
         if not self._announced and self._pool.complete:
             self._announced = True
+            self._notifier.ready(f"{self._pool.wanted} workers")
             urls = tuple(listener.url for listener in self._listeners)
             self._emitter.emit(
                 ServerReady(os.getpid(), listening.urls(self._listeners) or urls, event.app, event.startup_s)
@@ -585,7 +599,7 @@ class PreforkSupervisor:
         for number in self._signals.take():
             match signal.Signals(number):
                 case signal.SIGTERM:
-                    self._end("stop")
+                    self._stop()
                 case signal.SIGINT | signal.SIGQUIT:
                     self._end("quit")
                 case signal.SIGHUP:
@@ -655,6 +669,8 @@ class PreforkSupervisor:
         elif self._mold is not None:
             self._mold.retire()
         self._mold = None
+        self._is_reloading = True
+        self._notifier.reloading()
         self._say("info", "The workers are replaced one by one.")
         # A worker of the code before that is still on its way is not waited for.
         for slot in self._pool.slots:
@@ -680,6 +696,35 @@ class PreforkSupervisor:
             slot.failures, slot.not_before = 0, 0.0
         self._say("error", "The new code does not start; the workers stay as they are.")
 
+    def _stop(self) -> None:
+        """Stops, after the time in which load balancers learn of it."""
+        delay_s = self._settings.config.shutdown_delay
+        if not delay_s or self._way or self._stop_at != float("inf"):
+            self._stop_at = float("inf")
+            self._end("stop")
+            return
+        self._stop_at = time.monotonic() + delay_s
+        self._notifier.stopping()
+        for handle in self._pool:
+            handle.channel.send({"do": "unready"})
+        self._say("info", f"Requests are served for {delay_s:g} s more.")
+
+    def _notify(self) -> None:
+        """Tells systemd."""
+        now = time.monotonic()
+        if self._way:
+            left_s = [handle.deadline - now for handle in self._pool if handle.deadline != float("inf")]
+            if left_s:
+                self._notifier.takes_longer(max(left_s) + TURN_S)
+        elif any(slot.current is not None and self._silent_s(slot.current) < FRESH_S for slot in self._pool.slots):
+            self._notifier.alive()
+        if self._is_reloading and self._pool.complete and all(self._is_up_to_date(handle) for handle in self._pool):
+            self._is_reloading = False
+            self._notifier.ready(f"{self._pool.wanted} workers")
+
+    def _is_up_to_date(self, handle: PoolHandle) -> bool:
+        return handle.dismissed or (handle.serving and handle.generation == self._pool.generation)
+
     def _end(self, way: str) -> None:
         if self._way == "quit" or (self._way and way == "stop"):
             if way == "quit":
@@ -687,6 +732,10 @@ class PreforkSupervisor:
                     self._kill(handle)
             return
         self._way = way
+        if self._next_master is not None:
+            self._notifier.main_pid(self._next_master.pid)
+        else:
+            self._notifier.stopping()
         config = self._settings.config
         grace_s = 0 if way == "quit" else config.timeout_graceful_shutdown
         # The clients of idle connections find the next master there, so that nothing needs to be cut.

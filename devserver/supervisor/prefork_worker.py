@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from devserver.app.health import Health
 from devserver.app.load import load_app, put_on_path
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, Emitter, Event, RequestFinished, RequestRefused, ServerReady, to_json
@@ -125,8 +126,8 @@ class _Worker:
         self._post = post
         self._server: PoolServer | None = None
         self._observers: Observers | None = None
-        self._asked = ""
-        """What the master has asked for, before there was a server."""
+        self._asked: list[str] = []
+        """What the master has asked for."""
         self._emitter = Emitter()
         self._channel = WorkerChannel(post.channel, self._on_message, self._on_close)
 
@@ -174,8 +175,8 @@ class _Worker:
         )
         server.prepare()
         self._server = server
-        if self._asked:
-            server.ask(self._asked)
+        for wanted in self._asked:
+            server.ask(wanted)
         loops.run(server.serve(), job.config.loop, wait_for_threads=False)
 
     def _fail(self, exc: Exception) -> int:
@@ -205,7 +206,7 @@ class _Worker:
 
     def _ask(self, wanted: str) -> None:
         # In this order: the main thread sets _server first and looks at _asked after it.
-        self._asked = wanted
+        self._asked.append(wanted)
         if self._server is not None:
             self._server.ask(wanted)
 
@@ -258,11 +259,15 @@ class PoolServer(Server):
     :param reopen: opens log files again.
     """
 
-    def __init__(self, config: Config, *, row: RowWriter, tell: Any, reopen: Any, **rest: Any) -> None:
-        super().__init__(config, **rest)
+    def __init__(self, config: Config, *, app: ASGIApp, row: RowWriter, tell: Any, reopen: Any, **rest: Any) -> None:
+        if config.health_path is not None:
+            app = Health(app, config.health_path, lambda: self._is_wanted)
+        super().__init__(config, app=app, **rest)
         self._row = row
         self._tell = tell
         self._reopen = reopen
+        self._is_wanted = True
+        """Whether requests are welcome: load balancers ask."""
         self._ways: list[str] = []
         """How it was told to end, one after the other."""
         self._beat_due = 0.0
@@ -270,8 +275,11 @@ class PoolServer(Server):
     def ask(self, wanted: str) -> None:
         """Tells it to end in one of the three ways, from any thread; a later one may be quicker.
 
-        :param wanted: ``replace``, ``stop`` or ``quit``.
+        :param wanted: ``replace``, ``stop`` or ``quit``; or ``unready``, which only says that this is to come.
         """
+        self._is_wanted = False
+        if wanted == "unready":
+            return
         self._ways.append(wanted)
         if wanted == "quit" and self._ways.count("quit") > 1:
             self.force_exit = True

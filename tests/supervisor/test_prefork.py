@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.prod import Running, connect_times, load, prod
-from tests.support.reload import CHECKOUT, PATIENCE_S, alive, until
+from tests.support.reload import CHECKOUT, PATIENCE_S, alive, free_port, until
+
+COMMAND = (sys.executable, "-m", "devserver", "prod", "main:app")
 
 APP = """
 import asyncio, ctypes, os, time
@@ -607,3 +611,141 @@ def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
         clients.more(200)
         assert clients.failed == []
         assert set(clients.answers) == {"1"}
+
+
+# Whoever looks after the service
+
+
+def told(sock: socket.socket) -> list[str]:
+    """What systemd has been told by now."""
+    found = []
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found += sock.recv(4096).decode().splitlines()
+    return found
+
+
+def test_systemd_is_told_what_happens(folder: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+        with prod(folder, "-w", "2", environment=environment) as running:
+            heard = told(sock)
+            assert heard[:2] == ["READY=1", "STATUS=2 workers"]
+            until(lambda: heard.extend(told(sock)) or heard.count("WATCHDOG=1") >= 3)  # type: ignore[func-returns-value]
+            running.send(signal.SIGHUP)
+            until(lambda: heard.extend(told(sock)) or heard.count("READY=1") == 2)  # type: ignore[func-returns-value]
+            assert [line.partition("=")[0] for line in heard if "RELOAD" in line or "MONO" in line] == [
+                "RELOADING",
+                "MONOTONIC_USEC",
+            ]
+            assert running.end() == 0
+            heard += told(sock)
+            assert "STOPPING=1" in heard
+            assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in heard)
+
+
+def test_systemd_hears_nothing_while_no_worker_lives(folder: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "500000"}
+        with prod(folder, "-w", "1", "--timeout-worker", "0", environment=environment) as running:
+            busy = running.connect()
+            busy.request("GET", "/blocks")
+            time.sleep(3.5)
+            told(sock)
+            time.sleep(1.5)
+            assert told(sock) == []
+            busy.close()
+
+
+def test_variables_about_the_master_are_hidden_from_the_app(folder: Path, tmp_path: Path) -> None:
+    (folder / "main.py").write_text(APP.replace('os.environ.get("COLOUR", "")', "' '.join(sorted(os.environ))"))
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "none"), "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}
+    with prod(folder, "-w", "1", environment=environment) as running:
+        names = running.get("/environment").body.split()
+        assert "PATH" in names
+        assert not {*environment, "LISTEN_FDS", "LISTEN_PID"} & {*names}
+
+
+def test_sockets_of_systemd_are_served(folder: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "--", *COMMAND, "-w", "2"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+
+        def asks() -> bool:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock,
+            ):
+                sock.sendall(b"GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                return b"200 OK" in sock.recv(1000)
+            return False
+
+        until(asks)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_health_is_answered_without_the_app(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--health-path", "/health", "--shutdown-delay", "1") as running:
+        assert running.get("/health/live").body == "ok\n"
+        assert running.get("/health/ready").status == 200
+        assert running.get("/health").body == "1"
+        connection = running.connect()
+        connection.request("POST", "/health/live")
+        assert connection.getresponse().status == 405
+        connection.close()
+        running.send(signal.SIGTERM)
+        until(lambda: running.get("/health/ready").status == 503)
+        assert running.get("/health/live").status == 200
+        # It serves on for a second.
+        assert running.get("/").body == "1"
+        began = time.monotonic()
+        assert running.process.wait(PATIENCE_S) == 0
+        assert 0.3 < time.monotonic() - began < 10
+
+
+def test_second_term_cuts_the_delay_short(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--shutdown-delay", "600") as running:
+        running.send(signal.SIGTERM)
+        running.wait("Requests are served for 600 s more")
+        assert running.end() == 0
+
+
+def test_orphans_in_a_container_are_buried(folder: Path) -> None:
+    # As process 1 of a namespace of its own.
+    with contextlib.ExitStack() as stack:
+        port = free_port()
+        log = stack.enter_context((folder.parent / "log").open("wb"))
+        process = subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *COMMAND, "-w", "1", "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdout=log,
+            stderr=log,
+        )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        (folder / "main.py").write_text(
+            APP.replace(
+                'body = os.environ.get("COLOUR", "")',
+                "subprocess.Popen(['sh', '-c', 'sleep 0.05 & exit']).wait(); time.sleep(0.3); body = subprocess.run("
+                "['ps', '--no-headers', '-eo', 'stat'], capture_output=True, text=True).stdout",
+            ).replace("import asyncio", "import asyncio, subprocess")
+        )
+        running = Running(process, port, folder.parent / "log", folder)
+        running.wait("running on")
+        assert "Z" not in running.get("/environment").body
+        assert running.get("/pid").body != "1"
