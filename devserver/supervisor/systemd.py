@@ -26,6 +26,7 @@ class Notifier:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self.watchdog_s = watchdog_s
         self._told_at = 0.0
+        self._extended_at = 0.0
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Notifier:
@@ -62,8 +63,8 @@ class Notifier:
     def takes_longer(self, seconds: float) -> None:
         """What is going on, such as stopping, may take so long from now."""
         now = time.monotonic()
-        if now - self._told_at >= 1.0:
-            self._told_at = now
+        if now - self._extended_at >= 1.0:
+            self._extended_at = now
             self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
 
     def _send(self, *lines: str) -> None:
