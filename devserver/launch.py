@@ -26,6 +26,8 @@ from devserver.events import Emitter, Notice
 from devserver.server import listeners as listening
 
 if TYPE_CHECKING:
+    import ssl
+
     from devserver.config.sources import Resolved
     from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
@@ -103,8 +105,7 @@ def serve_workers(
     from devserver.supervisor.prefork import PreforkSupervisor, Settings
 
     def settings(config: Config, environment: Mapping[str, str]) -> Settings:
-        _check_tls(config)
-        return Settings(config, find_target(config, directory), environment)
+        return Settings(config, find_target(config, directory), environment, _tls(config))
 
     emitter = Emitter()
     first = settings(config, dict(os.environ) if environment is None else environment)
@@ -124,6 +125,7 @@ def serve_workers(
                 reread=None if reread is None else lambda: settings(*reread()),
                 start_again=start_again,
                 inherited=inherited,
+                renew=_tls,
                 reopen=observers.reopen,
             )
             return supervisor.run()
@@ -225,6 +227,18 @@ def _check_logging(config: Config) -> None:
     if isinstance(config.log_config, (str, os.PathLike)):
         read(config.log_config)
     AccessLog(config).close(0)
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """The TLS context to serve with, or None for plain HTTP.
+
+    :raises ConfigError: a file cannot be used.
+    """
+    if not config.is_ssl:
+        return None
+    from devserver.server.tls import ssl_context
+
+    return ssl_context(config)
 
 
 def _check_tls(config: Config) -> None:

@@ -71,6 +71,7 @@ class Server:
     :param listeners: sockets that are bound already; the settings' addresses are not looked at then.
     :param failure_response: makes the answer to a request whose app raised; None for a bare 500.
     :param debug: whether apps are offered ``http.response.debug``.
+    :param ssl: the TLS context, made already; the settings' files are not read then.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Server:
         listeners: Sequence[Listener] | None = None,
         failure_response: FailureResponse | None = None,
         debug: bool = False,
+        ssl: ssl.SSLContext | None = None,
     ) -> None:
         self.config = config
         self.target = target
@@ -99,7 +101,7 @@ class Server:
         self._failure_response = failure_response
         self._debug = debug
         self._loaded_app: ASGIApp | None = None
-        self._ssl: ssl.SSLContext | None = None
+        self._ssl = ssl
         self._begun = 0.0
         self._loading = False
         self._sweep: Sweep | None = None
@@ -188,7 +190,8 @@ class Server:
             return
         self._begun = time.perf_counter()
         self.emitter.emit(ServerStarting(os.getpid()))
-        self._ssl = ssl_context(self.config)
+        if self._ssl is None:
+            self._ssl = ssl_context(self.config)
         if sockets is not None:
             scheme = "https" if self._ssl is not None else "http"
             self._listeners = [listening.adopt(sock, scheme=scheme) for sock in sockets]

@@ -30,7 +30,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
@@ -38,7 +38,7 @@ from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, Wor
 from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server.connections import CANCEL_S
-from devserver.supervisor import inheritance, steer, stuck
+from devserver.supervisor import certificates, inheritance, steer, stuck
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.mold import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
@@ -54,6 +54,7 @@ from devserver.supervisor.systemd import VARIABLES, Notifier
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     import subprocess
     from collections.abc import Mapping
 
@@ -77,6 +78,8 @@ ANSWER_S = 1.0
 DUMP_S = 0.3
 KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
+FILES_S = 2.0
+"""Between two looks at the files of the certificate."""
 MEMORY_S = 5.0
 """Between two looks at the workers' memory."""
 QUIT_S = 1.0
@@ -93,11 +96,13 @@ class Settings:
     :ivar config: without an app object.
     :ivar target: what to load.
     :ivar environment: the variables of the workers.
+    :ivar ssl: the TLS context that they have in common.
     """
 
     config: Config
     target: Target
     environment: Mapping[str, str]
+    ssl: ssl.SSLContext | None = None
 
 
 class PreforkSupervisor:
@@ -110,6 +115,7 @@ class PreforkSupervisor:
     :param start_again: starts this program once more, with a variable of that value and with those descriptors, for
         SIGUSR2; None when that is impossible.
     :param inherited: what an older master has left.
+    :param renew: makes a TLS context from the files as they are now.
     :param reopen: opens the master's own log files again.
     :raises ConfigError: the settings ask for a user or a file that cannot be had.
     """
@@ -123,6 +129,7 @@ class PreforkSupervisor:
         reread: Callable[[], Settings] | None = None,
         start_again: StartAgain | None = None,
         inherited: Inheritance | None = None,
+        renew: Callable[[Config], ssl.SSLContext | None] | None = None,
         reopen: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
@@ -132,6 +139,8 @@ class PreforkSupervisor:
         self._emitter = emitter
         self._reread = reread
         self._reopen = reopen
+        self._renew = renew
+        self._refused_stamps: certificates.Stamps = {}
         self._start_again = start_again
         self._inherited = inherited
         self._next_master: subprocess.Popen[bytes] | None = None
@@ -149,6 +158,8 @@ class PreforkSupervisor:
         self._forgiven_until = 0.0
         """The workers' loops are not judged before: this process, or the machine, has slept."""
         self._memory_due = 0.0
+        self._files_due = 0.0
+        self._stamps = certificates.stamps(config)
         self._mold: Mold | None = None
         """What workers are forked from, with --preload."""
         self._mold_before: Mold | None = None
@@ -223,6 +234,7 @@ class PreforkSupervisor:
         self._reap()
         self._look_at_workers(time.monotonic())
         self._enforce_deadlines(time.monotonic())
+        self._look_at_certificates(time.monotonic())
         if time.monotonic() >= self._stop_at:
             self._stop_at = float("inf")
             self._end("stop")
@@ -291,7 +303,7 @@ class PreforkSupervisor:
     def _job(self) -> Job:
         settings = self._settings
         environment = {name: value for name, value in settings.environment.items() if name not in HIDDEN}
-        return Job(settings.config, settings.target, environment, self._identity, self._board)
+        return Job(settings.config, settings.target, environment, self._identity, self._board, settings.ssl)
 
     def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
         """Makes a worker without a mold.
@@ -423,6 +435,26 @@ class PreforkSupervisor:
             handle.dismissed, handle.accepts = True, False
             _send_signal(handle.pid, stuck.ask_signal())
             handle.deadline = now + ANSWER_S
+
+    def _look_at_certificates(self, now: float) -> None:
+        """Replaces the workers when certificate or key are others than those that they serve with."""
+        if self._settings.ssl is None or self._renew is None or now < self._files_due or self._way:
+            return
+        self._files_due = now + FILES_S
+        found = certificates.stamps(self._settings.config)
+        if found == self._stamps:
+            return
+        try:
+            settings = replace(self._settings, ssl=self._renew(self._settings.config))
+        except DevserverError as exc:
+            # Perhaps only one of the two files has been written yet.
+            if found != self._refused_stamps:
+                self._say("warning", f"The new certificate is not used: {exc.message}")
+            self._refused_stamps = found
+            return
+        self._stamps = found
+        self._say("info", "The certificate has changed.")
+        self._start_over(settings)
 
     def _silent_s(self, handle: PoolHandle) -> float:
         """How long its loop has not written to the scoreboard."""
@@ -652,13 +684,18 @@ class PreforkSupervisor:
             except DevserverError as exc:
                 self._say("error", f"Nothing is reloaded: {exc.message} {exc.hint}".rstrip())
                 return
-            if self._before is None:
-                self._before = self._settings
             if settings.config.workers != self._settings.config.workers and settings.config.workers is not None:
                 self._scale(max(1, settings.config.workers))
-            self._settings = settings
-        elif self._before is None:
+            self._stamps = certificates.stamps(settings.config)
+        else:
+            settings = self._settings
+        self._start_over(settings)
+
+    def _start_over(self, settings: Settings) -> None:
+        """Replaces the workers one by one, by some with these settings."""
+        if self._before is None:
             self._before = self._settings
+        self._settings = settings
         if not self._pool.wanted:
             workers = self._settings.config.workers
             self._scale(max(2, available()) if workers is None else max(1, workers))

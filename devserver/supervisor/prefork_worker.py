@@ -39,6 +39,8 @@ from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
 from devserver.supervisor.worker import set_environment
 
 if TYPE_CHECKING:
+    import ssl
+
     from devserver.app.types import ASGIApp
     from devserver.config import Config
     from devserver.config.target import Target
@@ -60,6 +62,8 @@ class Job:
     :ivar environment: the variables of the process.
     :ivar identity: whose rights it has.
     :ivar board: where it writes what it is doing.
+    :ivar ssl: the TLS context. All have the same one, so that a session that began with one worker is resumed by
+        another, and so that only the master must be able to read the key.
     """
 
     config: Config
@@ -67,6 +71,7 @@ class Job:
     environment: Mapping[str, str]
     identity: Identity
     board: Scoreboard
+    ssl: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ class _Worker:
             row=RowWriter(job.board, post.row, self._emitter, counting=False),
             tell=self._channel.send,
             reopen=self._reopen,
+            ssl=job.ssl,
         )
         stuck.answer(
             lambda text: self._channel.send({"is": "stuck", "text": text}), lambda: server.server_state, post.dump_fd

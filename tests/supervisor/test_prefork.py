@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import make_certificate
 from tests.support.prod import Running, connect_times, load, prod
 from tests.support.reload import CHECKOUT, PATIENCE_S, alive, free_port, until
 
@@ -611,6 +612,61 @@ def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
         clients.more(200)
         assert clients.failed == []
         assert set(clients.answers) == {"1"}
+
+
+# TLS
+
+
+def test_certificate_is_renewed_without_a_restart(folder: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for each in (first, second):
+        each.mkdir()
+        make_certificate(each)
+    files = [folder / "cert.pem", folder / "key.pem"]
+    for path in files:
+        path.write_bytes((first / path.name).read_bytes())
+
+    def serial(running: Running) -> str:
+        shown = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{running.port}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        return shown.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0].strip()
+
+    def kept(place: Path) -> str:
+        return (place / "cert.pem").read_text().partition("-----\n")[2].partition("-----END")[0].strip()
+
+    with prod(folder, "-w", "2", "--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem") as running:
+        assert serial(running) == kept(first)
+        files[0].write_bytes((second / "cert.pem").read_bytes())
+        running.wait("The new certificate is not used: .*does not belong to")
+        assert serial(running) == kept(first)
+        files[1].write_bytes((second / "key.pem").read_bytes())
+        running.wait("The certificate has changed")
+        running.wait("is ready", 4)
+        assert serial(running) == kept(second)
+        assert running.end() == 0
+
+
+def test_session_is_resumed_by_another_worker(folder: Path, tmp_path: Path) -> None:
+    make_certificate(folder)
+    session = tmp_path / "session"
+    with prod(folder, "-w", "4", "--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem") as running:
+
+        def connect(*options: str) -> str:
+            return subprocess.run(
+                ["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{running.port}", *options],
+                input="",
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+
+        connect("-sess_out", str(session))
+        assert all("Reused, TLSv1.2" in connect("-sess_in", str(session)) for _ in range(12))
 
 
 # Whoever looks after the service
