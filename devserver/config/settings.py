@@ -666,6 +666,22 @@ class Config:
         metavar="PATH",
         commands=API_AND_PROD,
     )
+    metrics: str | None = option(
+        None,
+        help="Show figures for Prometheus at this address: PORT (this machine only), HOST:PORT or unix:/path.",
+        group=WORKERS,
+        none=True,
+        metavar="ADDRESS",
+        commands=API_AND_PROD,
+    )
+    statsd: str | None = option(
+        None,
+        help="Send figures to statsd once a second: HOST or HOST:PORT.",
+        group=WORKERS,
+        none=True,
+        metavar="ADDRESS",
+        commands=API_AND_PROD,
+    )
     user: str | None = option(
         None, help="User to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
     )

@@ -28,23 +28,28 @@ class Inheritance:
     :ivar parent: the process id of the older master.
     :ivar listeners: the first socket of each address.
     :ivar more: for each of them, the sockets of further slots.
+    :ivar monitor: what figures are shown on.
     """
 
     parent: int
     listeners: tuple[Listener, ...]
     more: tuple[tuple[socket.socket, ...], ...]
+    monitor: tuple[Listener, ...]
 
 
-def describe(listeners: Sequence[Listener], sockets: Sequence[Sequence[socket.socket]]) -> str:
-    """The value of the variable.
+def describe(
+    listeners: Sequence[Listener], sockets: Sequence[Sequence[socket.socket]], monitor: Sequence[Listener]
+) -> tuple[str, list[int]]:
+    """The value of the variable, and the descriptors that it names.
 
     :param sockets: for each listener its own socket and those of further slots.
     """
+    every = [*zip(listeners, sockets, strict=True), *((each, (each.socket,)) for each in monitor)]
     found = [
-        {"url": listener.url, "path": listener.path, "fds": [sock.fileno() for sock in own]}
-        for listener, own in zip(listeners, sockets, strict=True)
+        {"url": listener.url, "path": listener.path, "fds": [sock.fileno() for sock in own]} for listener, own in every
     ]
-    return json.dumps({"parent": os.getpid(), "listeners": found})
+    text = json.dumps({"parent": os.getpid(), "listeners": found, "serving": len(listeners)})
+    return text, [sock.fileno() for _, own in every for sock in own]
 
 
 def take(environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -61,7 +66,7 @@ def take(environ: MutableMapping[str, str]) -> Inheritance | None:
         if parent != os.getppid():
             # It was inherited through a process that did not remove it.
             return None
-        listeners, more = [], []
+        listeners, more, serving = [], [], int(data["serving"])
         for each in data["listeners"]:
             first, *rest = [socket.socket(fileno=int(fd)) for fd in each["fds"]]
             for sock in (first, *rest):
@@ -70,4 +75,4 @@ def take(environ: MutableMapping[str, str]) -> Inheritance | None:
             more.append(tuple(rest))
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{VARIABLE} does not describe sockets of this process ({exc}).") from exc
-    return Inheritance(parent, tuple(listeners), tuple(more))
+    return Inheritance(parent, tuple(listeners[:serving]), tuple(more[:serving]), tuple(listeners[serving:]))

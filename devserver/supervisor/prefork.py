@@ -28,6 +28,7 @@ import os
 import random
 import selectors
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, Wor
 from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server.connections import CANCEL_S
-from devserver.supervisor import certificates, inheritance, steer, stuck
+from devserver.supervisor import certificates, inheritance, monitor, steer, stuck
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.mold import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
@@ -53,7 +54,6 @@ from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     import subprocess
     from collections.abc import Mapping
@@ -80,6 +80,9 @@ KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 FILES_S = 2.0
 """Between two looks at the files of the certificate."""
+MONITOR_S = 1.0
+"""Between two starts of the process that shows the figures."""
+MONITOR_BACKLOG = 64
 MEMORY_S = 5.0
 """Between two looks at the workers' memory."""
 QUIT_S = 1.0
@@ -151,6 +154,15 @@ class PreforkSupervisor:
         self._pool = Pool(wanted=min(workers, WORKERS_MAX))
         self._board = Scoreboard(2 * max(64, 2 * self._pool.wanted))
         self._sharings: list[Sharing] = []
+        self._monitor_listeners: Sequence[Listener] = ()
+        if inherited is not None:
+            self._monitor_listeners = inherited.monitor
+        elif config.metrics is not None:
+            self._monitor_listeners = monitor.bind(config.metrics)
+        self._statsd = None if config.statsd is None else monitor.statsd_address(config.statsd)
+        self._monitor: tuple[int, socket.socket] | None = None
+        """The process that tells others, and our end of its channel."""
+        self._monitor_due = 0.0
         self._selector = selectors.DefaultSelector()
         self._signals: SignalQueue
         self._exits: dict[int, int] = {}
@@ -205,6 +217,9 @@ class PreforkSupervisor:
         return self._exit_code
 
     def _share(self) -> None:
+        for listener in self._monitor_listeners:
+            # Here and not in the monitor, so that who asks before it is up waits for it.
+            listener.listen(MONITOR_BACKLOG)
         apart = steer.is_possible() and self._pool.wanted <= steer.SLOTS_MAX
         more = [()] * len(self._listeners) if self._inherited is None else self._inherited.more
         for listener, others in zip(self._listeners, more, strict=True):
@@ -239,6 +254,7 @@ class PreforkSupervisor:
             self._stop_at = float("inf")
             self._end("stop")
         self._act()
+        self._watch_monitor(time.monotonic())
         self._steer()
         self._notify()
 
@@ -247,7 +263,7 @@ class PreforkSupervisor:
         if self._inherited is None or os.getppid() == self._inherited.parent:
             return
         self._inherited = None
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._monitor_listeners):
             listener.own()
         if self._pid_file is not None:
             self._pid_file.take_over()
@@ -366,11 +382,15 @@ class PreforkSupervisor:
             for sock in post.listeners:
                 sock.close()
 
-    def _leave_to_child(self, listeners: Sequence[socket.socket]) -> None:
+    def _leave_to_child(self, listeners: Sequence[socket.socket], *, monitor: bool = False) -> None:
         """In a worker or a mold: closes what is the master's alone.
 
         :param listeners: what it accepts from.
+        :param monitor: it is the monitor.
         """
+        if not monitor:
+            for listener in self._monitor_listeners:
+                listener.socket.close()
         self._signals.leave_to_child()
         self._selector.close()
         for handle in self._pool:
@@ -380,6 +400,8 @@ class PreforkSupervisor:
             sharing.close_others(listeners)
         for mold in self._molds:
             mold.channel.socket.close()
+        if self._monitor is not None:
+            self._monitor[1].close()
 
     def _replace(self, handle: PoolHandle) -> None:
         """Lets a worker finish what it has, and accept no more."""
@@ -414,13 +436,13 @@ class PreforkSupervisor:
             if handle.serving and not handle.killed and config.timeout_worker and now > self._forgiven_until:
                 self._look_at_loop(handle, now, config.timeout_worker)
             if handle.serving and not handle.due and now >= handle.ends_at:
-                self._becomes_due(handle, f"{config.worker_lifetime:g} s of life")
+                self._becomes_due(handle, f"{config.worker_lifetime:g} s of life", "lifetime")
         if config.worker_max_rss is not None and now >= self._memory_due:
             self._memory_due = now + MEMORY_S
             for handle in self._pool:
-                resident = _resident_bytes(handle.pid)
+                resident = monitor.resident_bytes(handle.pid)
                 if handle.serving and not handle.due and resident > config.worker_max_rss:
-                    self._becomes_due(handle, f"{resident / 2**20:,.0f} MiB of memory")
+                    self._becomes_due(handle, f"{resident / 2**20:,.0f} MiB of memory", "memory")
 
     def _look_at_loop(self, handle: PoolHandle, now: float, timeout_s: float) -> None:
         """Asks a worker whose loop stands still why, and ends it."""
@@ -430,11 +452,32 @@ class PreforkSupervisor:
         elif not handle.asked_at:
             handle.asked_at = now
             self._say("error", f"Worker {handle.pid} has stood still for {silent_s:.1f} s; it is replaced.")
+            self._board.count_restart("stuck")
             # Its slot gets another one at once, on the same sockets.
             self._pool.take_out(handle)
             handle.dismissed, handle.accepts = True, False
             _send_signal(handle.pid, stuck.ask_signal())
             handle.deadline = now + ANSWER_S
+
+    def _watch_monitor(self, now: float) -> None:
+        """Starts the monitor when there is none and should be one."""
+        if self._monitor is not None and self._monitor[0] in self._exits:
+            self._monitor[1].close()
+            self._monitor = None
+            self._say("error", "The process that shows the figures has ended; it is started again.")
+        wanted = self._monitor_listeners or self._statsd is not None
+        if self._monitor is not None or not wanted or self._way or now < self._monitor_due:
+            return
+        self._monitor_due = now + MONITOR_S
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            self._leave_to_child((), monitor=True)
+            name_process(self._settings.config.process_name, "monitor")
+            monitor.run(self._board, self._identity, theirs, self._monitor_listeners, self._statsd)
+        theirs.close()
+        self._monitor = (pid, ours)
 
     def _look_at_certificates(self, now: float) -> None:
         """Replaces the workers when certificate or key are others than those that they serve with."""
@@ -458,8 +501,7 @@ class PreforkSupervisor:
 
     def _silent_s(self, handle: PoolHandle) -> float:
         """How long its loop has not written to the scoreboard."""
-        beat = self._board.read(handle.row).beat
-        return (time.monotonic_ns() - beat) / 1e9 if beat else 0.0
+        return self._board.silent_s(handle.row)
 
     def _enforce_deadlines(self, now: float) -> None:
         for handle in [*self._pool]:
@@ -487,9 +529,10 @@ class PreforkSupervisor:
             seconds = self._settings.config.timeout_worker_startup
             self._say("error", f"Worker {handle.pid} did not start within {seconds:g} s and is killed.")
 
-    def _becomes_due(self, handle: PoolHandle, why: str) -> None:
+    def _becomes_due(self, handle: PoolHandle, why: str, reason: str) -> None:
         if not handle.stopping and not handle.due:
             handle.due = why
+            self._board.count_restart(reason)
             self._say("info", f"Worker {handle.pid} is replaced after {why}.")
 
     # What ends
@@ -520,12 +563,14 @@ class PreforkSupervisor:
             if not asked:
                 self._on_death(handle, code)
         # What is left was somebody else's, such as an orphan's in a container (we are its process 1 then).
-        self._exits.clear()
+        for pid in [pid for pid in self._exits if self._monitor is None or pid != self._monitor[0]]:
+            del self._exits[pid]
 
     def _on_death(self, handle: PoolHandle, code: int) -> None:
         if handle.serving or handle.failed is None:
             self._emitter.emit(WorkerDied(handle.pid, code))
         if handle.serving:
+            self._board.count_restart("died")
             return
         if handle.failed is not None:
             self._emitter.emit(handle.failed)
@@ -564,7 +609,7 @@ class PreforkSupervisor:
             case "closed":
                 handle.accepts = False
             case "due":
-                self._becomes_due(handle, str(message["why"]))
+                self._becomes_due(handle, str(message["why"]), str(message["reason"]))
             case "stuck":
                 self._say("error", f"Worker {handle.pid}: {message['text']}")
                 self._kill(handle)
@@ -592,6 +637,8 @@ class PreforkSupervisor:
             return
         earlier = self._pool.became_ready(handle)
         if earlier is not None:
+            if not earlier.due:
+                self._board.count_restart("reload")
             self._replace(earlier)
         self._say("info", f"Worker {handle.pid} is ready, {event.startup_s:.2f} s after it was started.")
         if handle.generation == self._pool.generation:
@@ -661,7 +708,7 @@ class PreforkSupervisor:
         sockets = [sharing.sockets for sharing in self._sharings]
         try:
             self._next_master = self._start_again(
-                inheritance.describe(self._listeners, sockets), [sock.fileno() for own in sockets for sock in own]
+                *inheritance.describe(self._listeners, sockets, self._monitor_listeners)
             )
         except OSError as exc:
             self._say("error", f"No other master can be started: {exc}.")
@@ -775,8 +822,9 @@ class PreforkSupervisor:
             self._notifier.stopping()
         config = self._settings.config
         grace_s = 0 if way == "quit" else config.timeout_graceful_shutdown
-        # The clients of idle connections find the next master there, so that nothing needs to be cut.
-        told = "replace" if way == "stop" and self._next_master is not None else way
+        # The clients of idle connections find the other master there, so that nothing needs to be cut.
+        other = self._next_master is not None or self._inherited is not None
+        told = "replace" if way == "stop" and other else way
         for handle in self._pool:
             if handle.serving:
                 self._tell(handle, told, grace_s)
@@ -793,11 +841,14 @@ class PreforkSupervisor:
             handle.process.kill()
         for mold in self._molds:
             mold.kill()
+        if self._monitor is not None:
+            self._monitor[1].close()
         for sharing in self._sharings:
             sharing.close()
         if self._next_master is not None or self._inherited is not None:
-            for listener in self._listeners:
+            for listener in (*self._listeners, *self._monitor_listeners):
                 listener.leave()
+        listening.close(self._monitor_listeners)
         if self._pid_file is not None:
             self._pid_file.remove()
         self._selector.close()
@@ -837,15 +888,6 @@ def _become_subreaper() -> None:
 def _send_signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _resident_bytes(pid: int) -> int:
-    """The memory that a process holds, what it shares included; 0 when that is not known."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _is_terminal(fd: int) -> bool:

@@ -73,6 +73,11 @@ class Job:
     board: Scoreboard
     ssl: ssl.SSLContext | None = None
 
+    @property
+    def counting(self) -> bool:
+        """Whether somebody wants to know of every response."""
+        return self.config.metrics is not None or self.config.statsd is not None
+
 
 @dataclass(frozen=True)
 class Post:
@@ -171,7 +176,7 @@ class _Worker:
             app=app,
             emitter=self._emitter,
             listeners=[listening.adopt(sock, scheme=scheme) for sock in post.listeners],
-            row=RowWriter(job.board, post.row, self._emitter, counting=False),
+            row=RowWriter(job.board, post.row, self._emitter, counting=job.counting),
             tell=self._channel.send,
             reopen=self._reopen,
             ssl=job.ssl,
@@ -337,11 +342,11 @@ class PoolServer(Server):
         """There are none that anybody else waits for."""
 
     def _on_term(self, _: int, __: FrameType | None) -> None:
-        self._tell({"is": "due", "why": "SIGTERM"})
+        self._tell({"is": "due", "why": "SIGTERM", "reason": "signal"})
 
     def _on_limit(self) -> None:
         limit = self.server_state.requests_max if self.server_state is not None else 0
-        self._tell({"is": "due", "why": f"{limit} requests"})
+        self._tell({"is": "due", "why": f"{limit} requests", "reason": "requests"})
 
     def _beat(self) -> None:
         loop, state, row = asyncio.get_running_loop(), self.server_state, self._row.row

@@ -26,6 +26,8 @@ _WRITTEN_S = 0.05
 """Writing takes some microseconds, unless the writer loses its processor meanwhile; after so long it must have died."""
 _STEP_S = 0.0001
 _LIMIT = 1 << 64
+REASONS = ("died", "stuck", "requests", "lifetime", "memory", "reload", "signal")
+"""Why workers are replaced."""
 
 
 @dataclass
@@ -81,11 +83,10 @@ class Scoreboard:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self._memory = mmap.mmap(-1, rows * _CELLS * _CELL_BYTES)
+        # One row more for what has ended, and the counts of restarts: both are the master's.
+        self._memory = mmap.mmap(-1, ((rows + 1) * _CELLS + len(REASONS)) * _CELL_BYTES)
         self._cells = memoryview(self._memory).cast("Q")
         self._taken: set[int] = set()
-        self.ended = Row()
-        """The totals of workers that are no more."""
 
     def take(self) -> int | None:
         """A free row, made empty; None when there is none. For the master alone, as is :meth:`free`."""
@@ -97,7 +98,9 @@ class Scoreboard:
 
     def free(self, index: int) -> None:
         """Its worker has ended: the row may be used again, and its totals are kept."""
-        self.ended.add(self.read(index))
+        ended = self.read(self.rows)
+        ended.add(self.read(index))
+        self.write(self.rows, ended)
         self._taken.discard(index)
         self.write(index, Row())
 
@@ -131,10 +134,32 @@ class Scoreboard:
     def totals(self) -> Row:
         """The counters of all workers there have been."""
         total = Row()
-        total.add(self.ended)
-        for index in self._taken:
+        # What has ended first: a worker that ends meanwhile is counted twice for a moment, rather than never.
+        for index in (self.rows, *range(self.rows)):
             total.add(self.read(index))
         return total
+
+    def live(self) -> list[tuple[int, Row]]:
+        """The rows that a worker has written to, with their numbers."""
+        found = [(index, self.read(index)) for index in range(self.rows)]
+        return [(index, row) for index, row in found if row.beat]
+
+    def silent_s(self, index: int) -> float:
+        """How long the loop of a worker has not written; 0.0 before it has for the first time."""
+        beat = self.read(index).beat
+        return max(0.0, (time.monotonic_ns() - beat) / 1e9) if beat else 0.0
+
+    def count_restart(self, reason: str) -> None:
+        """A worker is replaced; for the master alone.
+
+        :param reason: one of :data:`REASONS`.
+        """
+        self._cells[(self.rows + 1) * _CELLS + REASONS.index(reason)] += 1
+
+    def restarts(self) -> list[int]:
+        """How many have been, by reason."""
+        start = (self.rows + 1) * _CELLS
+        return self._cells[start : start + len(REASONS)].tolist()
 
     def close(self) -> None:
         """Gives the memory up, in this process."""

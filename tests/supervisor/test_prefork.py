@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import os
 import re
 import signal
@@ -462,6 +463,9 @@ def test_workers_run_as_another_user(folder: Path, tmp_path: Path) -> None:
         (["--group", "none-of-that-name"], "--group: there is no group 'none-of-that-name' on this machine."),
         (["--pid", "/nowhere/pid"], "--pid: cannot write /nowhere/pid (No such file or directory)."),
         (["--workers", "5000"], "--workers: 5000 is not between 0 and 512."),
+        (["--metrics", "a:b:c:"], '--metrics: "a:b:c:" names no port.'),
+        (["--statsd", "unix:/x"], '--statsd: "unix:/x" is not HOST or HOST:PORT.'),
+        (["--health-path", "health"], "health_path: 'health' does not begin with a slash."),
     ],
 )
 def test_mistake_is_told_in_a_sentence(folder: Path, options: list[str], sentence: str) -> None:
@@ -612,6 +616,83 @@ def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
         clients.more(200)
         assert clients.failed == []
         assert set(clients.answers) == {"1"}
+
+
+# Figures
+
+
+def figures(port: int) -> dict[str, float]:
+    """What Prometheus would read."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert response.getheader("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+        lines = response.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def test_figures_are_shown_and_never_fall(folder: Path) -> None:
+    port = free_port()
+    with prod(folder, "-w", "2", "--metrics", str(port)) as running:
+        until(lambda: figures(port)["devserver_workers"] == 2)
+        for _ in range(10):
+            running.get("/")
+        running.get("/slow")
+        until(lambda: figures(port)['devserver_requests_total{status="2xx"}'] == 11)
+        shown = figures(port)
+        assert shown["devserver_started_requests_total"] == 11
+        assert shown["devserver_request_duration_seconds_count"] == 11
+        assert shown['devserver_request_duration_seconds_bucket{le="0.25"}'] == 10
+        assert shown["devserver_response_body_bytes_total"] == 11
+        assert shown['devserver_worker_restarts_total{reason="died"}'] == 0
+        memory = [value for name, value in shown.items() if "resident" in name]
+        assert len(memory) == 2
+        assert min(memory) > 10 << 20
+        os.kill(pids(running, 1).pop(), signal.SIGKILL)
+        running.wait("is ready", 3)
+        # What the killed one had counted last is a second old at most; nothing is less than it was shown.
+        until(lambda: figures(port)['devserver_worker_restarts_total{reason="died"}'] == 1)
+        assert figures(port)['devserver_requests_total{status="2xx"}'] >= 11
+        running.send(signal.SIGHUP)
+        running.wait("is ready", 5)
+        until(lambda: figures(port)['devserver_worker_restarts_total{reason="reload"}'] == 2)
+        assert figures(port)['devserver_requests_total{status="2xx"}'] >= 11
+        assert running.end() == 0
+
+
+def test_process_that_shows_figures_is_started_again(folder: Path) -> None:
+    port = free_port()
+    with prod(folder, "-w", "1", "--metrics", f":{port}") as running:
+        until(lambda: figures(port)["devserver_workers"] == 1)
+        (shower,) = set(running.workers) - pids(running, 5)
+        os.kill(shower, signal.SIGKILL)
+        running.wait("it is started again")
+        until(lambda: figures(port)["devserver_workers"] == 1)
+        # A new master shows them as well.
+        running.send(signal.SIGUSR2)
+        running.wait("running on", 2)
+        running.send(signal.SIGTERM)
+        assert running.process.wait(PATIENCE_S) == 0
+        until(lambda: figures(port)["devserver_workers"] == 1)
+        newer = int(re.findall(r"Master (\d+) has been started", running.text)[0])
+        os.kill(newer, signal.SIGTERM)
+        until(lambda: not alive(newer))
+
+
+def test_statsd_is_sent_what_happens(folder: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(PATIENCE_S)
+        with prod(folder, "-w", "2", "--statsd", f"127.0.0.1:{sock.getsockname()[1]}") as running:
+            for _ in range(5):
+                running.get("/")
+            heard: dict[str, float] = {}
+            while heard.get("devserver.requests", 0) < 5 or heard.get("devserver.workers") != 2:
+                for line in sock.recv(65536).decode().splitlines():
+                    name, value, kind = re.fullmatch(r"([a-z0-9_.]+):([0-9.]+)\|(c|g|ms)", line).groups()  # type: ignore[union-attr]
+                    heard[name] = float(value) + (heard.get(name, 0) if kind == "c" else 0)
+            assert heard["devserver.request.status.2xx"] == 5
 
 
 # TLS
