@@ -28,6 +28,7 @@ from devserver.server import listeners as listening
 if TYPE_CHECKING:
     import ssl
 
+    from devserver.config.python_file import Hook
     from devserver.config.sources import Resolved
     from devserver.supervisor.early import Early
     from devserver.supervisor.embedded import Server
@@ -87,7 +88,8 @@ def serve_workers(
     directory: Path,
     notices: Sequence[Notice] = (),
     environment: Mapping[str, str] | None = None,
-    reread: Callable[[], tuple[Config, Mapping[str, str]]] | None = None,
+    hooks: Mapping[str, Hook] | None = None,
+    reread: Callable[[], tuple[Config, Mapping[str, str], Mapping[str, Hook]]] | None = None,
     start_again: StartAgain | None = None,
 ) -> int:
     """Serves with several processes, as ``dev prod`` does, until it is stopped; tells of itself by logging alone.
@@ -95,7 +97,8 @@ def serve_workers(
     :param directory: the working directory, in which we are already.
     :param notices: what was noticed while the settings were read.
     :param environment: the workers' variables; ours when left out.
-    :param reread: reads the settings and the environment again, for SIGHUP.
+    :param hooks: functions of a config file.
+    :param reread: reads the settings, the environment and the hooks again, for SIGHUP.
     :param start_again: starts the program again, for SIGUSR2.
     :returns: the exit code.
     :raises DevserverError: an address, a user or a file cannot be had.
@@ -104,11 +107,11 @@ def serve_workers(
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.prefork import PreforkSupervisor, Settings
 
-    def settings(config: Config, environment: Mapping[str, str]) -> Settings:
-        return Settings(config, find_target(config, directory), environment, _tls(config))
+    def settings(config: Config, environment: Mapping[str, str], hooks: Mapping[str, Hook]) -> Settings:
+        return Settings(config, find_target(config, directory), environment, _tls(config), hooks)
 
     emitter = Emitter()
-    first = settings(config, dict(os.environ) if environment is None else environment)
+    first = settings(config, dict(os.environ) if environment is None else environment, hooks or {})
     with Observers(config, emitter, told_by="nobody") as observers:
         for notice in notices:
             emitter.emit(notice)

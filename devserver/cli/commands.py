@@ -80,6 +80,18 @@ def build(*, everything: bool = False) -> typer.Typer:
         raise AssertionError(f"arguments.py reads the command line of dev prod, typer only shows its help: {values}")
 
     @dev.command()
+    def ctl(
+        action: Annotated[str, typer.Argument(metavar="status|workers|reload|scale|stop|top", help="What to do.")],
+        number: Annotated[int | None, typer.Argument(metavar="[N]", help="Workers, for scale.")] = None,
+        control: Annotated[str | None, typer.Option(metavar="PATH", help="The master's socket.")] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> int:
+        """Ask a running dev prod how it is, and tell it what to do."""
+        from devserver.cli.ctl import ctl as done
+
+        return done(action, number, control=control, as_json=json, write=typer.echo)
+
+    @dev.command()
     def config(
         command: Annotated[str, typer.Argument(metavar="[run|prod|api]", help="Whose settings to show.")] = "run",
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -115,7 +127,7 @@ def _command_hint(exc: Any, path: str) -> str:
         name = message.partition("'")[2].partition("'")[0]
         if ":" in name or name.endswith(".py") or os.path.isdir(name):
             return f"To serve it: dev run {name}"
-        return "The commands are run, prod and config." if "Did you mean" not in message else ""
+        return "The commands are run, prod, ctl and config." if "Did you mean" not in message else ""
     return ""
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devserver.config import Config
+    from devserver.config.python_file import Hook
 
 
 def prod(given: Mapping[str, object]) -> int:
@@ -38,9 +39,9 @@ def prod(given: Mapping[str, object]) -> int:
 
     from devserver import launch
 
-    def reread() -> tuple[Config, Mapping[str, str]]:
+    def reread() -> tuple[Config, Mapping[str, str], Mapping[str, Hook]]:
         again = resolve("prod", given, environ=own, directory=called_in)
-        return again.config, {**own, **again.environment}
+        return again.config, {**own, **again.environment}, again.hooks
 
     def start_again(inherited: str, fds: Sequence[int]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -55,6 +56,7 @@ def prod(given: Mapping[str, object]) -> int:
         directory=resolved.directory,
         notices=resolved.notices,
         environment={**own, **resolved.environment},
+        hooks=resolved.hooks,
         reread=reread,
         start_again=start_again,
     )

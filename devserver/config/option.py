@@ -99,11 +99,11 @@ def default(known: Field[Any], command: str) -> Any:
     return known.default
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:
     """The one of ``names`` that ``name`` was probably meant to be, or an empty string."""
     import difflib  # not at the top: only mistakes need it
 
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return found[0] if found else ""
 
 

@@ -682,6 +682,25 @@ class Config:
         metavar="ADDRESS",
         commands=API_AND_PROD,
     )
+    control: PathLike | None = option(
+        None,
+        help="Unix socket for dev ctl.",
+        group=WORKERS,
+        kind="path",
+        none=True,
+        metavar="PATH",
+        commands=API_AND_PROD,
+    )
+    config_file: PathLike | None = option(
+        None,
+        help="Python file with settings, such as workers = 4, and hooks, such as def when_ready(server).",
+        group=WORKERS,
+        kind="path",
+        none=True,
+        metavar="FILE",
+        cli=("--config", "-c"),
+        commands=("prod",),
+    )
     user: str | None = option(
         None, help="User to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.config import env_files, settings
+from devserver.config import env_files, python_file, settings
 from devserver.config import option as options
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
@@ -24,6 +24,8 @@ from devserver.events import Notice
 
 if TYPE_CHECKING:
     from dataclasses import Field
+
+    from devserver.config.python_file import Hook
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
@@ -66,6 +68,8 @@ class Resolved:
     """Variables to add to the app's environment, from env files; whoever starts the app sets them."""
     directory: Path = Path()
     """The folder to work in: the given one after ``--chdir``."""
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    """Functions of the file of ``--config``."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     if not chdir and (inner := _first("chdir", *project)):
         directory = _folder(Path(inner), "chdir in pyproject.toml")
     fallbacks = _fallbacks(environ, command)
+    hooks: dict[str, Hook] = {}
+    config_file = _first("config_file", given, variables, *project)
+    if config_file is not None:
+        path = directory / config_file
+        names = python_file.run(path)
+        hooks = python_file.hooks(names, path)
+        project = [_python_layer(names, path, command, notices), *project]
     layers = [given, variables, fallbacks, *project]
 
     mode = _first("mode", *layers) if "mode" in _names(*layers) else options.default(settings.by_name("mode"), command)
@@ -114,7 +125,7 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     values, origins = _merge(command, layers)
     _check_files(values, origins, directory)
     config = Config(**values)
-    return Resolved(config, origins, (*notices, *config.notices), added, directory)
+    return Resolved(config, origins, (*notices, *config.notices), added, directory, hooks)
 
 
 def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
@@ -317,6 +328,21 @@ def _project(command: str, directory: Path) -> list[_Layer]:
         _table(own.get(command, {}), f"{shown} [tool.devserver.{command}]", command, True, path.parent, directory),
         _table(table, f"{shown} [tool.devserver]", command, False, path.parent, directory),
     ]
+
+
+def _python_layer(names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]) -> _Layer:
+    """What the file of ``--config`` says; names that are no options are its own, unless they look like one."""
+    spelled = {
+        name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
+    }
+    values: dict[str, tuple[Any, str]] = {}
+    for name, value in names.items():
+        known = spelled.get(name)
+        if known is not None and command in options.of(known).commands and known.name != "config_file":
+            values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
+        elif not callable(value) and known is None and (guess := options.nearest(name, spelled, cutoff=0.85)):
+            notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
+    return _Layer(values)
 
 
 def _has_project(folder: Path) -> bool:

@@ -81,7 +81,7 @@ class _Caster:
         self._children: dict[int, int] = {}
         """Descriptor (a pidfd) → pid."""
         self._retiring = False
-        self._row = 0
+        self._row = self._age = 0
         self._wanted = 0
         self._fds: list[int] = []
 
@@ -110,7 +110,8 @@ class _Caster:
     def _take(self, message: Message, poll: select.poll) -> Post | None:
         match message.get("do"):
             case "fork":
-                self._row, self._wanted, self._fds = int(message["row"]), int(message["descriptors"]), []
+                self._row, self._age = int(message["row"]), int(message["age"])
+                self._wanted, self._fds = int(message["descriptors"]), []
             case "with":
                 self._fds.append(int(message["fd"]))
                 if len(self._fds) == self._wanted:
@@ -134,7 +135,13 @@ class _Caster:
             self._sock.close()
             for pidfd in self._children:
                 os.close(pidfd)
-            return Post(socket.socket(fileno=channel), [socket.socket(fileno=fd) for fd in listeners], dump, self._row)
+            return Post(
+                socket.socket(fileno=channel),
+                [socket.socket(fileno=fd) for fd in listeners],
+                dump,
+                self._row,
+                self._age,
+            )
         for fd in self._fds:
             os.close(fd)
         pidfd = os.pidfd_open(pid)
@@ -234,7 +241,7 @@ class Mold:
             process = self._waiting.popleft()
             self._asked.append(process)
             fds = process.take_descriptors()
-            self.channel.send({"do": "fork", "row": process.row, "descriptors": len(fds)})
+            self.channel.send({"do": "fork", "row": process.row, "age": process.age, "descriptors": len(fds)})
             for fd in fds:
                 self.channel.send({"do": "with"}, fd)
 
@@ -275,6 +282,7 @@ class MoldedProcess:
         self.mold = mold
         self.pid = 0
         self.row = post.row
+        self.age = post.age
         self._exits = exits
         self._code: int | None = None
         self._killed = False
@@ -288,7 +296,9 @@ class MoldedProcess:
     def post(self) -> Post:
         """Its post again, for somebody else to make it."""
         channel, dump, *listeners = self.take_descriptors()
-        return Post(socket.socket(fileno=channel), [socket.socket(fileno=fd) for fd in listeners], dump, self.row)
+        return Post(
+            socket.socket(fileno=channel), [socket.socket(fileno=fd) for fd in listeners], dump, self.row, self.age
+        )
 
     def forked(self, pid: int) -> None:
         """It has been made."""

@@ -35,6 +35,7 @@ class PoolHandle(Handle):
 
     :ivar slot: where it is.
     :ivar generation: counts reloads; which settings and code it has.
+    :ivar age: counts the workers there have been.
     :ivar row: its row of the scoreboard.
     :ivar dump_fd: where what it writes when it is stuck is read.
     :ivar due: why it should be replaced; empty when it should not.
@@ -47,6 +48,7 @@ class PoolHandle(Handle):
 
     slot: Slot
     generation: int
+    age: int
     row: int
     dump_fd: int
     due: str = ""

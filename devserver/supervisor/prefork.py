@@ -31,9 +31,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from devserver import __version__
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
@@ -41,6 +42,8 @@ from devserver.server import listeners as listening
 from devserver.server.connections import CANCEL_S
 from devserver.supervisor import certificates, inheritance, monitor, steer, stuck
 from devserver.supervisor.channel import channel_pair
+from devserver.supervisor.control import Answer, Control
+from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.mold import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
@@ -48,7 +51,7 @@ from devserver.supervisor.prefork_worker import Job, Post, work
 from devserver.supervisor.privileges import Identity
 from devserver.supervisor.process_name import name_process
 from devserver.supervisor.processors import available
-from devserver.supervisor.scoreboard import Scoreboard
+from devserver.supervisor.scoreboard import REASONS, Scoreboard
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from devserver.config import Config
+    from devserver.config.python_file import Hook
     from devserver.config.target import Target
     from devserver.server.listeners import Listener
     from devserver.supervisor.channel import Message, SupervisorChannel
@@ -100,12 +104,14 @@ class Settings:
     :ivar target: what to load.
     :ivar environment: the variables of the workers.
     :ivar ssl: the TLS context that they have in common.
+    :ivar hooks: functions of a config file.
     """
 
     config: Config
     target: Target
     environment: Mapping[str, str]
     ssl: ssl.SSLContext | None = None
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
 
 
 class PreforkSupervisor:
@@ -159,6 +165,11 @@ class PreforkSupervisor:
             self._monitor_listeners = inherited.monitor
         elif config.metrics is not None:
             self._monitor_listeners = monitor.bind(config.metrics)
+        # An older master has the socket until it ends.
+        self._control = None
+        if config.control is not None and inherited is None:
+            self._control = Control(os.fspath(config.control), self._obey)
+        self._started_at = time.monotonic()
         self._statsd = None if config.statsd is None else monitor.statsd_address(config.statsd)
         self._monitor: tuple[int, socket.socket] | None = None
         """The process that tells others, and our end of its channel."""
@@ -172,6 +183,8 @@ class PreforkSupervisor:
         self._memory_due = 0.0
         self._files_due = 0.0
         self._stamps = certificates.stamps(config)
+        self._age = 0
+        """Workers there have been."""
         self._mold: Mold | None = None
         """What workers are forked from, with --preload."""
         self._mold_before: Mold | None = None
@@ -205,6 +218,9 @@ class PreforkSupervisor:
             with SignalQueue(wanted) as self._signals:
                 if self._pid_file is not None:
                     self._pid_file.write(beside=self._inherited is not None)
+                self._hooks.call_first("on_starting", self._hook_server)
+                if self._control is not None:
+                    self._control.attach(self._selector)
                 self._share()
                 name_process(self._settings.config.process_name, "master")
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
@@ -212,9 +228,18 @@ class PreforkSupervisor:
                 while not self._way or any(True for _ in self._pool):
                     self._turn()
                 self._say("info", f"Master {os.getpid()} ends.")
+                self._hooks.call("on_exit", self._hook_server)
         finally:
             self._close()
         return self._exit_code
+
+    @property
+    def _hooks(self) -> Hooks:
+        return Hooks(self._settings.hooks, lambda text: self._say("error", text))
+
+    @property
+    def _hook_server(self) -> HookServer:
+        return HookServer(self._settings.config, self._pool.wanted)
 
     def _share(self) -> None:
         for listener in self._monitor_listeners:
@@ -255,6 +280,8 @@ class PreforkSupervisor:
             self._end("stop")
         self._act()
         self._watch_monitor(time.monotonic())
+        if self._control is not None:
+            self._control.tidy(time.monotonic())
         self._steer()
         self._notify()
 
@@ -267,6 +294,13 @@ class PreforkSupervisor:
             listener.own()
         if self._pid_file is not None:
             self._pid_file.take_over()
+        path = self._settings.config.control
+        if path is not None:
+            try:
+                self._control = Control(os.fspath(path), self._obey)
+                self._control.attach(self._selector)
+            except DevserverError as exc:
+                self._say("error", exc.message)
         self._say("info", f"Master {os.getpid()} goes on alone.")
 
     def _act(self) -> None:
@@ -294,7 +328,9 @@ class PreforkSupervisor:
         os.set_blocking(reading, False)
         process: Process
         try:
-            post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row)
+            self._age += 1
+            self._hooks.call("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
+            post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
             if self._settings.config.preload and not self._unfit:
                 process = self._current_mold().fork(post)
             else:
@@ -310,7 +346,9 @@ class PreforkSupervisor:
         finally:
             theirs.close()
             os.close(writing)
-        handle = PoolHandle(process, channel, slot=slot, generation=self._pool.generation, row=row, dump_fd=reading)
+        handle = PoolHandle(
+            process, channel, slot=slot, generation=self._pool.generation, age=self._age, row=row, dump_fd=reading
+        )
         if self._settings.config.timeout_worker_startup:
             handle.deadline = handle.spawned_at + self._settings.config.timeout_worker_startup
         slot.successor = handle
@@ -319,7 +357,15 @@ class PreforkSupervisor:
     def _job(self) -> Job:
         settings = self._settings
         environment = {name: value for name, value in settings.environment.items() if name not in HIDDEN}
-        return Job(settings.config, settings.target, environment, self._identity, self._board, settings.ssl)
+        return Job(
+            settings.config,
+            settings.target,
+            environment,
+            self._identity,
+            self._board,
+            settings.ssl,
+            settings.hooks,
+        )
 
     def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
         """Makes a worker without a mold.
@@ -388,6 +434,8 @@ class PreforkSupervisor:
         :param listeners: what it accepts from.
         :param monitor: it is the monitor.
         """
+        if self._control is not None:
+            self._control.leave_to_child()
         if not monitor:
             for listener in self._monitor_listeners:
                 listener.socket.close()
@@ -557,6 +605,7 @@ class PreforkSupervisor:
             # What it said at the end explains it.
             self._on_channel(handle)
             self._forget(handle)
+            self._hooks.call("child_exit", self._hook_server, HookWorker(self._settings.config, handle.age, handle.pid))
             asked = handle.dismissed or bool(self._way)
             self._pool.ended(handle, now, failed=not asked)
             self._exits.pop(handle.pid, None)
@@ -649,6 +698,7 @@ class PreforkSupervisor:
                 self._mold_before = None
         if not self._announced and self._pool.complete:
             self._announced = True
+            self._hooks.call("when_ready", self._hook_server)
             self._notifier.ready(f"{self._pool.wanted} workers")
             urls = tuple(listener.url for listener in self._listeners)
             self._emitter.emit(
@@ -718,8 +768,9 @@ class PreforkSupervisor:
     def _scale(self, wanted: int) -> None:
         wanted = min(wanted, WORKERS_MAX, self._board.rows // 2)
         if wanted != self._pool.wanted and not self._way:
-            self._pool.wanted = wanted
+            before, self._pool.wanted = self._pool.wanted, wanted
             self._say("info", f"{wanted} workers from now on.")
+            self._hooks.call("nworkers_changed", self._hook_server, wanted, before)
 
     def _reload(self) -> None:
         if self._way:
@@ -736,6 +787,7 @@ class PreforkSupervisor:
             self._stamps = certificates.stamps(settings.config)
         else:
             settings = self._settings
+        self._hooks.call("on_reload", self._hook_server)
         self._start_over(settings)
 
     def _start_over(self, settings: Settings) -> None:
@@ -831,6 +883,64 @@ class PreforkSupervisor:
             else:
                 self._dismiss(handle)
 
+    # What dev ctl asks
+
+    def _obey(self, asked: Answer) -> Answer:
+        number = asked.get("number")
+        match asked.get("do"):
+            case "status":
+                return self._describe()
+            case "workers":
+                return {**self._describe(), "workers": [self._describe_worker(handle) for handle in self._pool]}
+            case "reload":
+                self._reload()
+                return {"said": "The workers are replaced one by one."}
+            case "scale" if isinstance(number, int) and 1 <= number <= WORKERS_MAX:
+                self._scale(number)
+                return {"said": f"{self._pool.wanted} workers from now on."}
+            case "scale":
+                return {"error": f"The number of workers is between 1 and {WORKERS_MAX}."}
+            case "stop":
+                self._stop()
+                return {"said": "The master stops."}
+            case _:
+                return {"error": "It does not know how to do that."}
+
+    def _describe(self) -> Answer:
+        rows = [row for _, row in self._board.live()]
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "app": self._settings.target.import_string,
+            "urls": listening.urls(self._listeners),
+            "uptime_s": time.monotonic() - self._started_at,
+            "wanted": self._pool.wanted,
+            "ready": sum(slot.current is not None for slot in self._pool.slots),
+            "generation": self._pool.generation,
+            "requests": self._board.totals().requests,
+            "running": sum(row.running for row in rows),
+            "connections": sum(row.connections for row in rows),
+            "restarts": dict(zip(REASONS, self._board.restarts(), strict=True)),
+        }
+
+    def _describe_worker(self, handle: PoolHandle) -> Answer:
+        row = self._board.read(handle.row)
+        state = "ready" if handle is handle.slot.current else "starting" if not handle.serving else "ending"
+        return {
+            "slot": handle.slot.index,
+            "pid": handle.pid,
+            "age": handle.age,
+            "generation": handle.generation,
+            "state": state,
+            "uptime_s": time.monotonic() - handle.spawned_at,
+            "requests": row.requests,
+            "running": row.running,
+            "connections": row.connections,
+            "memory": monitor.resident_bytes(handle.pid),
+            "lag_ms": row.lag / 1e6,
+            "silent_s": self._silent_s(handle),
+        }
+
     # The end
 
     def _say(self, level: str, text: str) -> None:
@@ -843,6 +953,8 @@ class PreforkSupervisor:
             mold.kill()
         if self._monitor is not None:
             self._monitor[1].close()
+        if self._control is not None:
+            self._control.close()
         for sharing in self._sharings:
             sharing.close()
         if self._next_master is not None or self._inherited is not None:

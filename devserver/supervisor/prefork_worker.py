@@ -21,19 +21,20 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.health import Health
 from devserver.app.load import load_app, put_on_path
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
-from devserver.events import AppFailed, Emitter, Event, RequestFinished, RequestRefused, ServerReady, to_json
+from devserver.events import AppFailed, Emitter, Event, Notice, RequestFinished, RequestRefused, ServerReady, to_json
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
 from devserver.server.server import Server
 from devserver.supervisor import ending, stuck
 from devserver.supervisor.channel import Message, WorkerChannel
+from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
 from devserver.supervisor.worker import set_environment
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from devserver.app.types import ASGIApp
     from devserver.config import Config
+    from devserver.config.python_file import Hook
     from devserver.config.target import Target
     from devserver.supervisor.privileges import Identity
 
@@ -64,6 +66,7 @@ class Job:
     :ivar board: where it writes what it is doing.
     :ivar ssl: the TLS context. All have the same one, so that a session that began with one worker is resumed by
         another, and so that only the master must be able to read the key.
+    :ivar hooks: functions of a config file.
     """
 
     config: Config
@@ -72,6 +75,7 @@ class Job:
     identity: Identity
     board: Scoreboard
     ssl: ssl.SSLContext | None = None
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
 
     @property
     def counting(self) -> bool:
@@ -87,12 +91,14 @@ class Post:
     :ivar listeners: the sockets that it accepts from.
     :ivar dump_fd: where it writes when its loop stands still; see :mod:`devserver.supervisor.stuck`.
     :ivar row: its row of the scoreboard.
+    :ivar age: counts the workers there have been.
     """
 
     channel: socket.socket
     listeners: Sequence[socket.socket]
     dump_fd: int
     row: int
+    age: int = 0
 
 
 def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
@@ -146,14 +152,19 @@ class _Worker:
         job = self._job
         self._channel.start()
         gc.disable()
+        hooks = Hooks(job.hooks, lambda text: self._channel.send(to_json(Notice("error", text))))
+        worker = HookWorker(job.config, self._post.age, os.getpid())
+        server = HookServer(job.config, job.config.workers or 0, os.getppid())
         try:
             if app is None:
                 prepare_process(job)
             self._observers = Observers(job.config, self._emitter, told_by="master")
+            hooks.call("post_fork", server, worker)
             if app is None:
                 app = load_app(job.target, interface=job.config.interface)
             gc.freeze()
             gc.enable()
+            hooks.call("post_worker_init", worker)
             self._serve(app)
         except (AppError, ConfigError, OSError) as exc:
             return self._fail(exc)
@@ -161,6 +172,7 @@ class _Worker:
             # The app's own wish.
             return exc.code if isinstance(exc.code, int) else EXIT_INTERNAL if exc.code else EXIT_OK
         finally:
+            hooks.call("worker_exit", server, worker)
             if self._observers is not None:
                 self._observers.close()
             self._channel.close(CLOSE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
+import json
 import os
 import re
 import signal
@@ -616,6 +617,161 @@ def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
         clients.more(200)
         assert clients.failed == []
         assert set(clients.answers) == {"1"}
+
+
+# Hooks
+
+HOOKS = """
+import os
+
+def note(name, *rest):
+    with open("hooks", "a") as file:
+        print(name, os.getpid(), *rest, file=file)
+
+def on_starting(server): note("on_starting", server.pid, server.num_workers)
+def when_ready(server): note("when_ready")
+def on_reload(server): note("on_reload")
+def pre_fork(server, worker): note("pre_fork", worker.age)
+def post_fork(server, worker): note("post_fork", worker.age, worker.pid)
+def post_worker_init(worker): note("post_worker_init", worker.age)
+def worker_exit(server, worker): note("worker_exit", worker.age)
+def child_exit(server, worker): note("child_exit", worker.age, worker.pid)
+def nworkers_changed(server, new, old): note("nworkers_changed", new, old); 1 / 0
+def on_exit(server): note("on_exit")
+workers = 1
+"""
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_hooks_are_called_where_they_belong(folder: Path, preload: str) -> None:
+    (folder / "conf.py").write_text(HOOKS)
+    with prod(folder, "-c", "conf.py", preload) as running:
+        master = str(running.process.pid)
+        running.send(signal.SIGHUP)
+        running.wait("is ready", 2)
+        running.send(signal.SIGTTIN)
+        running.wait("is ready", 3)
+        assert running.end() == 0
+        assert "The hook nworkers_changed raised ZeroDivisionError" in running.text
+    called = [line.split() for line in (folder / "hooks").read_text().splitlines()]
+    assert called[0] == ["on_starting", master, master, "1"]
+    assert called[-1] == ["on_exit", master]
+    names = [name for name, *_ in called]
+    assert names.count("post_fork") == names.count("worker_exit") == names.count("child_exit") == 3
+    for name, pid, *rest in called:
+        if name in {"post_fork", "post_worker_init", "worker_exit"}:
+            assert pid != master
+        else:
+            assert pid == master
+        if name == "post_fork":
+            assert rest[1] == pid
+    assert [rest for name, _, *rest in called if name == "nworkers_changed"] == [["2", "1"]]
+    assert names.count("when_ready") == names.count("on_reload") == 1
+
+
+def test_hook_that_fails_at_the_start_ends_it(folder: Path) -> None:
+    (folder / "conf.py").write_text("def on_starting(server): raise OSError('no licence')")
+    with prod(folder, "-c", "conf.py", ready=False) as running:
+        assert running.process.wait(PATIENCE_S) == 2
+        assert "error: The hook on_starting raised OSError: no licence" in running.text
+
+
+# dev ctl
+
+
+def ctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "devserver", "ctl", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_master_is_asked_and_told(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.devserver.prod]\ncontrol = 'control'\n")
+    with prod(folder, "-w", "2") as running:
+        assert (folder / "control").stat().st_mode & 0o777 == 0o600
+        until(lambda: json.loads(ctl(folder, "status", "--json").stdout)["ready"] == 2)
+        shown = ctl(folder, "status").stdout
+        assert f"master    {running.process.pid}, up " in shown
+        assert "workers   2 of 2 ready, generation 1" in shown
+        running.get("/")
+        lines = ctl(folder, "workers").stdout.splitlines()
+        assert lines[0].split()[:3] == ["slot", "pid", "state"]
+        assert {int(line.split()[1]) for line in lines[1:]} == set(running.workers)
+        assert ctl(folder, "scale", "3").stdout == "3 workers from now on.\n"
+        running.wait("is ready", 3)
+        assert ctl(folder, "reload").stdout == "The workers are replaced one by one.\n"
+        running.wait("is ready", 6)
+        for words, sentence in (
+            (["scale"], "dev ctl scale needs a number of workers."),
+            (["scale", "0"], "The number of workers is between 1 and 512."),
+            (["status", "3"], "dev ctl status takes no number."),
+            (["dance"], "There is nothing called 'dance' to do."),
+            (["status", "--control", "nowhere"], "No master listens on nowhere."),
+        ):
+            done = ctl(folder, *words)
+            assert done.returncode == 2
+            assert done.stderr.startswith(f"error: {sentence}")
+        assert ctl(folder, "stop").stdout == "The master stops.\n"
+        assert running.process.wait(PATIENCE_S) == 0
+        assert not (folder / "control").exists()
+        assert ctl(folder, "status").returncode == 2
+
+
+def test_socket_of_a_dead_master_is_replaced_and_that_of_a_live_one_is_not(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--control", "control") as running:
+        done = subprocess.run(
+            [*COMMAND, "--port", "0", "--control", "control"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "--control: another master listens on" in done.stderr
+        running.send(signal.SIGKILL)
+        running.process.wait()
+    with prod(folder, "-w", "1", "--control", "control"):
+        assert json.loads(ctl(folder, "status", "--control", "control", "--json").stdout)["wanted"] == 1
+
+
+def test_nonsense_on_the_control_socket_does_no_harm(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--control", "control") as running, contextlib.ExitStack() as stack:
+        for data in (b"", b"{", b"[]\n", b'{"do": 3}\n', b"x" * 10_000, b'{"do": "scale", "number": "7"}\n'):
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.settimeout(PATIENCE_S)
+            sock.connect(str(folder / "control"))
+            sock.sendall(data)
+            if data.endswith(b"\n"):
+                assert b'"error"' in sock.recv(1000)
+        assert json.loads(ctl(folder, "status", "--control", "control", "--json").stdout)["wanted"] == 1
+        assert running.get().body == "1"
+
+
+def test_workers_are_drawn_until_ctrl_c(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--control", "control") as running:
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devserver", "ctl", "top", "--control", "control"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        while str(running.workers[0]).encode() not in shown or b"in flight" not in shown:
+            shown += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        os.close(ours)
 
 
 # Figures

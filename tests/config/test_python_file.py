@@ -1,0 +1,84 @@
+"""Settings and hooks that are written in Python."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devserver.config import python_file
+from devserver.config.sources import Resolved, resolve
+from devserver.errors import ConfigError
+
+
+def resolved(folder: Path, text: str, **given: object) -> Resolved:
+    """What ``dev prod --config conf.py`` makes of it."""
+    (folder / "conf.py").write_text(text)
+    return resolve("prod", {"config_file": "conf.py", **given}, environ={}, directory=folder)
+
+
+def test_names_are_options_and_functions_are_hooks(tmp_path: Path) -> None:
+    text = """
+import multiprocessing
+workers = 2 + 1
+bind = ["127.0.0.1:0", "unix:/tmp/x"]
+limit_max_requests = 10
+_private = "x"
+colour = "red"
+class Helper: ...
+def when_ready(server): ...
+def something_else(): ...
+post_fork = lambda server, worker: None
+"""
+    found = resolved(tmp_path, text)
+    assert (found.config.workers, found.config.limit_max_requests) == (3, 10)
+    assert found.config.bind == ("127.0.0.1:0", "unix:/tmp/x")
+    assert found.origins["workers"] == str(tmp_path / "conf.py")
+    assert sorted(found.hooks) == ["post_fork", "when_ready"]
+    assert found.notices == ()
+
+
+def test_file_is_weaker_than_the_command_line_and_stronger_than_the_project(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.devserver.prod]\nworkers = 9\nbacklog = 7\n")
+    found = resolved(tmp_path, "workers = 3\nbacklog = 5", workers="4")
+    assert (found.config.workers, found.config.backlog) == (4, 5)
+
+
+def test_file_that_the_project_names_is_found(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.devserver.prod]\nconfig = 'conf.py'\n")
+    (tmp_path / "conf.py").write_text("workers = 3")
+    found = resolve("prod", {}, environ=dict(os.environ), directory=tmp_path)
+    assert found.config.workers == 3
+
+
+def test_name_that_was_probably_meant_is_told(tmp_path: Path) -> None:
+    (notice,) = resolved(tmp_path, "worker = 3").notices
+    assert notice.text.endswith("conf.py: worker is not an option; did you mean workers?")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("workers = 'x'", r"conf\.py workers: 'x' is not a whole number\."),
+        ("a = 1\nb = (", r"--config: .*conf\.py, line 2: '\(' was never closed\."),
+        ("a = 1\n\nb = 1 / 0", r"--config: .*conf\.py, line 3: ZeroDivisionError: division by zero\."),
+        ("def when_ready(): ...", r"--config: .*when_ready is called with one argument, which it does not take\."),
+        ("def post_fork(a): ...", r"--config: .*post_fork is called with two arguments, which it does not take\."),
+        ("on_exit = 3", r"--config: .*conf\.py: on_exit is not a function\."),
+    ],
+)
+def test_mistake_is_told_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        resolved(tmp_path, text)
+
+
+def test_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--config: cannot read .*none\.py \(No such file or directory\)\."):
+        resolve("prod", {"config_file": "none.py"}, environ={}, directory=tmp_path)
+
+
+def test_hook_that_does_not_say_what_it_takes_is_called_all_the_same() -> None:
+    names: dict[str, Any] = {"on_exit": dict.fromkeys}
+    assert python_file.hooks(names, Path("x")) == names
