@@ -109,6 +109,26 @@ class ServerProcess:
         """Resident memory of all processes."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._pids()) * _PAGE_BYTES
 
+    def pss_bytes(self) -> int:
+        """Memory of all processes, what they share counted once (PSS in proc_pid_smaps(5))."""
+        total = 0
+        for pid in self._pids():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return total * 1024
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the process that was started."""
+        self._process.send_signal(number)
+
+    def end(self, *, timeout_s: float = 30.0) -> int | None:
+        """Asks it to end; its exit code, or None when it does not in time."""
+        self._process.terminate()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         """Asks it to end, and ends it after five seconds."""
         for number in (signal.SIGTERM, signal.SIGKILL):

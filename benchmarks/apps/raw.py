@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,13 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return await lifespan(receive, send)
     return await answer(send, PLAIN, GREETING)
+
+
+async def who(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the id of the process."""
+    if scope["type"] != "http":
+        return await lifespan(receive, send)
+    return await answer(send, PLAIN, str(os.getpid()).encode())
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -469,9 +469,13 @@ class PreforkSupervisor:
             handle.deadline = time.monotonic() + grace_s + CANCEL_S + shutdown_s + QUIT_S
 
     def _dismiss(self, handle: PoolHandle) -> None:
-        """Ends a worker that does not serve yet."""
-        handle.dismissed = True
-        self._kill(handle)
+        """Ends a worker that does not serve yet, as far as is known here: it may have begun a moment ago."""
+        handle.dismissed = handle.stopping = True
+        if handle.pid:
+            handle.channel.send({"do": "dismiss"})
+            handle.deadline = time.monotonic() + ANSWER_S
+        else:
+            self._kill(handle)
 
     def _kill(self, handle: PoolHandle) -> None:
         handle.kill()
@@ -682,7 +686,7 @@ class PreforkSupervisor:
             # So that workers that were started together are not replaced together.
             handle.ends_at = time.monotonic() + lifetime_s * (1 + random.uniform(0, 0.1))
         if self._way or handle.stopping:
-            self._tell(handle, self._way or "replace", 0)
+            self._tell(handle, self._way or "replace", self._settings.config.timeout_graceful_shutdown)
             return
         earlier = self._pool.became_ready(handle)
         if earlier is not None:

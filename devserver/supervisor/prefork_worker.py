@@ -224,6 +224,11 @@ class _Worker:
         wanted = message.get("do")
         if wanted == "reopen":
             self._reopen()
+        elif wanted == "dismiss":
+            if self._server is None:
+                # Nothing has been accepted yet, and an import cannot be asked to end.
+                os._exit(EXIT_OK)
+            self._ask("replace")
         elif isinstance(wanted, str):
             self._ask(wanted)
 
@@ -332,6 +337,8 @@ class PoolServer(Server):
         for server in self.servers:
             server.close()
         self._tell({"is": "closed"})
+        # And one lets those connections begin.
+        await asyncio.sleep(0)
         state.stopping = True
         grace_s = self.config.timeout_graceful_shutdown
         deadline = float("inf") if grace_s is None else state.loop.time() + grace_s
