@@ -6,7 +6,6 @@ uvicorn's with our name, because people search logs for them.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -476,6 +475,8 @@ class LogObserver:
                 "%s - %s: %s (%d)", escape_text(event.peer), what, escape_text(event.reason), event.status
             )
         elif self._refusals == REFUSALS_PER_SECOND_MAX + 1:
+            import asyncio  # not at the top: a master has no loop, and should not have to load one
+
             try:
                 asyncio.get_running_loop().call_later(1.0, self._tell_refusals)
             except RuntimeError:

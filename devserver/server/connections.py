@@ -11,14 +11,13 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
+from devserver.server.durations import CANCEL_S
+
 if TYPE_CHECKING:
     from devserver.protocol.state import Connection
 
 SWEEP_S = 1.0
 """Precision of every connection deadline, and of the Date header."""
-
-CANCEL_S = 2.0
-"""How long cancelled tasks may take to end. Longer than a rollback, shorter than a supervisor's patience."""
 
 _FLUSH_STEP_S = 0.01
 """Between two looks at connections that only have bytes left to write."""

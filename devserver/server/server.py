@@ -33,7 +33,8 @@ from devserver.events import Emitter, Notice, ServerReady, ServerStarting, Serve
 from devserver.protocol.state import FailureResponse, ServerState
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
-from devserver.server.connections import CANCEL_S, Sweep, cancel, drain
+from devserver.server.connections import Sweep, cancel, drain
+from devserver.server.durations import CANCEL_S
 from devserver.server.proxied import ProxyAcceptor
 from devserver.server.tls import ssl_context
 
@@ -261,10 +262,10 @@ class Server:
         )
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
-        connection_class = _connection_class(self.config.http)
+        chosen = connection_class(self.config.http)
 
         def make(header: ProxyHeader | None = None) -> asyncio.BaseProtocol:
-            return connection_class(state) if header is None else connection_class(state, header)
+            return chosen(state) if header is None else chosen(state, header)
 
         for listener in listeners:
             listener.listen(self.config.backlog)
@@ -458,7 +459,7 @@ class _Flag:
             self.event.clear()
 
 
-def _connection_class(http: Any) -> Callable[..., asyncio.BaseProtocol]:
+def connection_class(http: Any) -> Callable[..., asyncio.BaseProtocol]:
     """The class behind ``http``: a class as it is, a known name, or an import string.
 
     It is called with the :class:`~devserver.protocol.state.ServerState`, and with the

@@ -11,19 +11,17 @@ import contextlib
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from devserver.config.settings import Config
 from devserver.config.target import Target
-from devserver.errors import EXIT_INTERNAL, EXIT_OK, ConfigError
+from devserver.errors import EXIT_INTERNAL, EXIT_OK
 from devserver.observe import metrics
 from devserver.observe.metrics import Family
-from devserver.server import listeners as listening
 from devserver.server import loop as loops
-from devserver.server.listeners import Tcp, Unix, parse_place
 from devserver.server.server import Server
-from devserver.supervisor.prefork_worker import IGNORED
-from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, REASONS, Row, Scoreboard
+from devserver.supervisor.post import IGNORED
+from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, REASONS, Row, Scoreboard, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,35 +31,8 @@ if TYPE_CHECKING:
     from devserver.supervisor.privileges import Identity
 
 STATSD_S = 1.0
-STATSD_PORT = 8125
 PREFIX = "devserver"
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
-
-
-def metrics_place(text: str) -> str:
-    """Where ``--metrics`` listens, as ``--bind`` writes it: this machine alone unless a host is named.
-
-    :raises ConfigError: it is no address.
-    """
-    if text.isdigit():
-        text = f":{text}"
-    if text.startswith(":"):
-        text = f"127.0.0.1{text}"
-    place = parse_place(text, 0)
-    if not isinstance(place, (Tcp, Unix)) or (isinstance(place, Tcp) and not place.port):
-        raise ConfigError(f'--metrics: "{text}" names no port.', hint="Write PORT, HOST:PORT or unix:/path.")
-    return text
-
-
-def statsd_address(text: str) -> tuple[str, int]:
-    """Where ``--statsd`` sends to.
-
-    :raises ConfigError: it is no address.
-    """
-    place = parse_place(text, STATSD_PORT)
-    if not isinstance(place, Tcp) or not place.host:
-        raise ConfigError(f'--statsd: "{text}" is not HOST or HOST:PORT.')
-    return place.host, place.port
 
 
 def run(
@@ -209,24 +180,3 @@ def families(board: Scoreboard) -> list[Family]:
         )
     ]
     return [workers, requests, *plain, durations, in_flight, connections, by_worker, lag, silent, memory, restarts]
-
-
-def resident_bytes(pid: int) -> int:
-    """The memory that a process holds, what it shares included; 0 when that is not known."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def bind(text: str, environ: dict[str, str] | None = None) -> list[Listener]:
-    """The sockets that ``--metrics`` asks for.
-
-    :raises DevserverError: they cannot be had.
-    """
-    from devserver.events import Emitter
-
-    found: Any = listening.bind(Config(bind=(metrics_place(text),)), environ=environ or {}, emitter=Emitter())
-    listeners: list[Listener] = found
-    return listeners

@@ -39,19 +39,19 @@ from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, Devse
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
-from devserver.server.connections import CANCEL_S
-from devserver.supervisor import certificates, inheritance, monitor, steer, stuck
+from devserver.server.durations import CANCEL_S
+from devserver.supervisor import certificates, figures, inheritance, steer, stuck
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
-from devserver.supervisor.mold import Mold, MoldedProcess
+from devserver.supervisor.molds import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
-from devserver.supervisor.prefork_worker import Job, Post, work
+from devserver.supervisor.post import Job, Post
 from devserver.supervisor.privileges import Identity
 from devserver.supervisor.process_name import name_process
 from devserver.supervisor.processors import available
-from devserver.supervisor.scoreboard import REASONS, Scoreboard
+from devserver.supervisor.scoreboard import REASONS, Scoreboard, resident_bytes
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
@@ -164,13 +164,13 @@ class PreforkSupervisor:
         if inherited is not None:
             self._monitor_listeners = inherited.monitor
         elif config.metrics is not None:
-            self._monitor_listeners = monitor.bind(config.metrics)
+            self._monitor_listeners = figures.bind(config.metrics)
         # An older master has the socket until it ends.
         self._control = None
         if config.control is not None and inherited is None:
             self._control = Control(os.fspath(config.control), self._obey)
         self._started_at = time.monotonic()
-        self._statsd = None if config.statsd is None else monitor.statsd_address(config.statsd)
+        self._statsd = None if config.statsd is None else figures.statsd_address(config.statsd)
         self._monitor: tuple[int, socket.socket] | None = None
         """The process that tells others, and our end of its channel."""
         self._monitor_due = 0.0
@@ -222,6 +222,10 @@ class PreforkSupervisor:
                 if self._control is not None:
                     self._control.attach(self._selector)
                 self._share()
+                if not self._settings.config.preload:
+                    from devserver.supervisor.prefork_worker import import_ahead
+
+                    import_ahead(self._settings.config)
                 name_process(self._settings.config.process_name, "master")
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
                 self._say("info", f"Master {os.getpid()} runs {self._pool.wanted} workers.")
@@ -380,6 +384,9 @@ class PreforkSupervisor:
                 os.close(reading)
             self._leave_to_child(post.listeners)
             name_process(job.config.process_name, "worker")
+            # Imported here: with --preload the master does without all that it takes to serve.
+            from devserver.supervisor.prefork_worker import work
+
             work(job, post)
         return _Forked(pid, self._exits)
 
@@ -492,7 +499,7 @@ class PreforkSupervisor:
         if config.worker_max_rss is not None and now >= self._memory_due:
             self._memory_due = now + MEMORY_S
             for handle in self._pool:
-                resident = monitor.resident_bytes(handle.pid)
+                resident = resident_bytes(handle.pid)
                 if handle.serving and not handle.due and resident > config.worker_max_rss:
                     self._becomes_due(handle, f"{resident / 2**20:,.0f} MiB of memory", "memory")
 
@@ -527,7 +534,9 @@ class PreforkSupervisor:
             ours.close()
             self._leave_to_child((), monitor=True)
             name_process(self._settings.config.process_name, "monitor")
-            monitor.run(self._board, self._identity, theirs, self._monitor_listeners, self._statsd)
+            from devserver.supervisor.monitor import run
+
+            run(self._board, self._identity, theirs, self._monitor_listeners, self._statsd)
         theirs.close()
         self._monitor = (pid, ours)
 
@@ -940,7 +949,7 @@ class PreforkSupervisor:
             "requests": row.requests,
             "running": row.running,
             "connections": row.connections,
-            "memory": monitor.resident_bytes(handle.pid),
+            "memory": resident_bytes(handle.pid),
             "lag_ms": row.lag / 1e6,
             "silent_s": self._silent_s(handle),
         }

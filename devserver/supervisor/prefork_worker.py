@@ -20,8 +20,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,76 +27,25 @@ from devserver.app.health import Health
 from devserver.app.load import load_app, put_on_path
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, Emitter, Event, Notice, RequestFinished, RequestRefused, ServerReady, to_json
+from devserver.protocol.state import load_parser
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
-from devserver.server.server import Server
+from devserver.server.server import Server, connection_class
 from devserver.supervisor import ending, stuck
 from devserver.supervisor.channel import Message, WorkerChannel
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.observers import Observers
+from devserver.supervisor.post import IGNORED, Job, Post
 from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
 from devserver.supervisor.worker import set_environment
 
 if TYPE_CHECKING:
-    import ssl
-
     from devserver.app.types import ASGIApp
     from devserver.config import Config
-    from devserver.config.python_file import Hook
-    from devserver.config.target import Target
-    from devserver.supervisor.privileges import Identity
 
 BEAT_S = 1.0
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
-IGNORED = ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGWINCH", "SIGUSR2")
-"""What a terminal or a careless kill sends to the whole group is for the master."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all workers of one generation have in common.
-
-    :ivar config: the settings, without an app object.
-    :ivar target: what to load.
-    :ivar environment: the variables of the process.
-    :ivar identity: whose rights it has.
-    :ivar board: where it writes what it is doing.
-    :ivar ssl: the TLS context. All have the same one, so that a session that began with one worker is resumed by
-        another, and so that only the master must be able to read the key.
-    :ivar hooks: functions of a config file.
-    """
-
-    config: Config
-    target: Target
-    environment: Mapping[str, str]
-    identity: Identity
-    board: Scoreboard
-    ssl: ssl.SSLContext | None = None
-    hooks: Mapping[str, Hook] = field(default_factory=dict)
-
-    @property
-    def counting(self) -> bool:
-        """Whether somebody wants to know of every response."""
-        return self.config.metrics is not None or self.config.statsd is not None
-
-
-@dataclass(frozen=True)
-class Post:
-    """What one worker has of its own.
-
-    :ivar channel: its end of the channel to the master.
-    :ivar listeners: the sockets that it accepts from.
-    :ivar dump_fd: where it writes when its loop stands still; see :mod:`devserver.supervisor.stuck`.
-    :ivar row: its row of the scoreboard.
-    :ivar age: counts the workers there have been.
-    """
-
-    channel: socket.socket
-    listeners: Sequence[socket.socket]
-    dump_fd: int
-    row: int
-    age: int = 0
 
 
 def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
@@ -134,6 +81,19 @@ def prepare_process(job: Job) -> None:
     set_environment(job.environment)
     job.identity.take_on()
     put_on_path(job.target)
+
+
+def import_ahead(config: Config) -> None:
+    """Imports what every worker needs, so that all of them share it; a wrong name is told by the worker that needs it.
+
+    What is there then is never garbage, and not looked at: looking would copy the pages.
+    """
+    with contextlib.suppress(Exception):
+        loops.loop_factory(config.loop)
+        connection_class(config.http)
+        load_parser(config.http)
+    gc.collect()
+    gc.freeze()
 
 
 class _Worker:

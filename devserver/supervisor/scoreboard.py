@@ -12,6 +12,7 @@ has ended is freed by the master, which keeps its totals, so that counters never
 from __future__ import annotations
 
 import mmap
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -165,3 +166,12 @@ class Scoreboard:
         """Gives the memory up, in this process."""
         self._cells.release()
         self._memory.close()
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process holds, what it shares included; 0 when that is not known."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -7,8 +7,6 @@ code, and a second signal lets :mod:`faulthandler` write every thread's stack to
 
 from __future__ import annotations
 
-import asyncio
-import faulthandler
 import os
 import signal
 import sys
@@ -51,6 +49,9 @@ def answer(tell: Callable[[str], object], state: Callable[[], ServerState | None
     def on_signal(_: int, frame: FrameType | None) -> None:
         tell(describe(frame, state()))
 
+    # Not at the top: the master only sends the signals.
+    import faulthandler
+
     signal.signal(ask_signal(), on_signal)
     faulthandler.register(dump_signal(), dump_fd, all_threads=True, chain=False)
 
@@ -84,6 +85,8 @@ def _stack(frame: FrameType) -> str:
 
 
 def _current(state: ServerState) -> str | None:
+    import asyncio
+
     task = asyncio.current_task(state.loop)
     if task is None:
         return None
