@@ -270,7 +270,7 @@ def _named_by_its_script(app: Any, frame: FrameType) -> str:
     if name is None or not place:
         where = f"no global variable of {file} holds it" if file else "it was not made in a file"
         raise AppLoadError(
-            f"reload needs an app that can be imported again, and {where}.",
+            f"Reload and workers need an app that can be imported again, and {where}.",
             hint='Pass an import string such as "main:app" instead of the object.',
         )
     return f"{place}:{name}"

@@ -1,4 +1,4 @@
-"""nginx and haproxy in front of ``dev run``: whose address an app sees, over real connections."""
+"""nginx and haproxy in front of ``dev run`` and ``dev prod``: whose address an app sees, over real connections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import http.client
 import json
 import shutil
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -17,7 +17,8 @@ from tests.support.proxies import haproxy, nginx
 from tests.support.server import PATIENCE_S, Program, command, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 SPOOFED = {
@@ -28,13 +29,27 @@ SPOOFED = {
 }
 
 
-@contextlib.contextmanager
-def dev_run(folder: Path, *words: str) -> Iterator[Program]:
-    """``dev run`` with the mirror, on a free port."""
-    shutil.copy(mirror.__file__, folder / "main.py")
-    with command(folder, "run", "--no-reload", "--ui", "plain", "--timeout-keep-alive", "75", *words) as child:
-        yield child
-        assert "Traceback" not in child.text
+Serve: TypeAlias = "Callable[..., AbstractContextManager[Program]]"
+COMMANDS = {
+    "run": ("run", "--no-reload", "--ui", "plain", "--timeout-keep-alive", "75"),
+    "prod": ("prod", "-w", "2"),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Serves the mirror with each of the commands, on a free port."""
+
+    @contextlib.contextmanager
+    def serving(folder: Path, *words: str) -> Iterator[Program]:
+        shutil.copy(mirror.__file__, folder / "main.py")
+        with command(folder, *COMMANDS[request.param], *words) as child:
+            yield child
+            assert "Traceback" not in child.text
+            child.process.terminate()
+            assert child.wait() == 0
+
+    return serving
 
 
 @contextlib.contextmanager
@@ -59,8 +74,8 @@ def own_address(connection: http.client.HTTPConnection) -> list[Any]:
 # nginx
 
 
-def test_two_users_over_one_upstream_connection_keep_their_addresses(tmp_path: Path) -> None:
-    with dev_run(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
+def test_two_users_over_one_upstream_connection_keep_their_addresses(serve: Serve, tmp_path: Path) -> None:
+    with serve(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
         with user(port, "127.0.0.2") as one, user(port, "127.0.0.3") as other:
             assert ask(one)["client"][0] == "127.0.0.2"
             upstream = peers_of(child.port)
@@ -75,8 +90,8 @@ def test_two_users_over_one_upstream_connection_keep_their_addresses(tmp_path: P
     "claimed",
     ["127.0.0.3", "198.51.100.9, 127.0.0.3", "127.0.0.1", "unix", "", "127.0.0.3:80", '"', "127.0.0.3, unknown, ::1"],
 )
-def test_a_client_cannot_become_somebody_else(tmp_path: Path, claimed: str) -> None:
-    with dev_run(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
+def test_a_client_cannot_become_somebody_else(serve: Serve, tmp_path: Path, claimed: str) -> None:
+    with serve(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
         with user(port, "127.0.0.2") as client:
             seen = ask(client, {**SPOOFED, "X-Forwarded-For": claimed, "X-Forwarded-Proto": "https"})
             assert seen["client"][0] == "127.0.0.2"
@@ -87,41 +102,41 @@ def test_a_client_cannot_become_somebody_else(tmp_path: Path, claimed: str) -> N
             assert ["forwarded", SPOOFED["Forwarded"]] in seen["headers"]
 
 
-def test_the_proxys_scheme_is_the_apps(tmp_path: Path) -> None:
-    with dev_run(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}", scheme="https") as port:
+def test_the_proxys_scheme_is_the_apps(serve: Serve, tmp_path: Path) -> None:
+    with serve(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}", scheme="https") as port:
         with user(port, "127.0.0.2") as client:
             assert ask(client)["scheme"] == "https"
             assert ask(client, {"X-Forwarded-Proto": "http"})["scheme"] == "https"
 
 
-def test_without_proxy_headers_the_proxy_is_the_client(tmp_path: Path) -> None:
-    with dev_run(tmp_path, "--port", "0", "--no-proxy-headers") as child:
+def test_without_proxy_headers_the_proxy_is_the_client(serve: Serve, tmp_path: Path) -> None:
+    with serve(tmp_path, "--port", "0", "--no-proxy-headers") as child:
         with nginx(tmp_path, f"127.0.0.1:{child.port}", scheme="https") as port, user(port, "127.0.0.2") as client:
             seen = ask(client)
             assert seen["client"][0] == "127.0.0.1"
             assert seen["scheme"] == "http"
 
 
-def test_a_proxy_that_is_not_trusted_is_the_client(tmp_path: Path) -> None:
-    with dev_run(tmp_path, "--port", "0", "--forwarded-allow-ips", "192.0.2.1") as child:
+def test_a_proxy_that_is_not_trusted_is_the_client(serve: Serve, tmp_path: Path) -> None:
+    with serve(tmp_path, "--port", "0", "--forwarded-allow-ips", "192.0.2.1") as child:
         with nginx(tmp_path, f"127.0.0.1:{child.port}", scheme="https") as port, user(port, "127.0.0.2") as client:
             seen = ask(client)
             assert seen["client"][0] == "127.0.0.1"
             assert seen["scheme"] == "http"
 
 
-def test_a_proxy_on_a_unix_socket_is_trusted_by_its_name(tmp_path: Path) -> None:
+def test_a_proxy_on_a_unix_socket_is_trusted_by_its_name(serve: Serve, tmp_path: Path) -> None:
     uds = tmp_path / "app.sock"
-    with dev_run(tmp_path, "--uds", str(uds), "--forwarded-allow-ips", "unix") as child:
+    with serve(tmp_path, "--uds", str(uds), "--forwarded-allow-ips", "unix") as child:
         child.wait_text("app.sock")
         with nginx(tmp_path, f"unix:{uds}") as port, user(port, "127.0.0.2") as client:
             assert ask(client)["client"][0] == "127.0.0.2"
             assert ask(client, {"X-Forwarded-For": "127.0.0.3"})["client"][0] == "127.0.0.2"
 
 
-def test_bodies_pass_through_nginx_in_both_directions(tmp_path: Path) -> None:
+def test_bodies_pass_through_nginx_in_both_directions(serve: Serve, tmp_path: Path) -> None:
     body = bytes(range(256)) * 4096
-    with dev_run(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
+    with serve(tmp_path, "--port", "0") as child, nginx(tmp_path, f"127.0.0.1:{child.port}") as port:
         with user(port, "127.0.0.2") as client:
             client.request("POST", "/", body=body)
             assert json.loads(client.getresponse().read())["body_bytes"] == len(body)
@@ -136,8 +151,8 @@ def test_bodies_pass_through_nginx_in_both_directions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2"])
-def test_the_address_in_the_proxy_header_is_the_client(tmp_path: Path, how: str) -> None:
-    with dev_run(tmp_path, "--port", "0", "--proxy-protocol", "auto") as child:
+def test_the_address_in_the_proxy_header_is_the_client(serve: Serve, tmp_path: Path, how: str) -> None:
+    with serve(tmp_path, "--port", "0", "--proxy-protocol", "auto") as child:
         # haproxy's health checks come every few milliseconds meanwhile.
         with haproxy(tmp_path, child.port, f"{how} check inter 10") as port:
             with user(port, "127.0.0.2") as one, user(port, "127.0.0.3") as other:
@@ -159,8 +174,10 @@ def test_the_address_in_the_proxy_header_is_the_client(tmp_path: Path, how: str)
     ],
     ids=["request", "TLS", "HTTP/2", "wrong v1", "wrong v2"],
 )
-def test_nothing_but_a_proxy_header_is_accepted_where_one_is_expected(tmp_path: Path, first: bytes) -> None:
-    with dev_run(tmp_path, "--port", "0", "--proxy-protocol", "auto") as child:
+def test_nothing_but_a_proxy_header_is_accepted_where_one_is_expected(
+    serve: Serve, tmp_path: Path, first: bytes
+) -> None:
+    with serve(tmp_path, "--port", "0", "--proxy-protocol", "auto") as child:
         with socket.create_connection(("127.0.0.1", child.port), timeout=PATIENCE_S) as client:
             client.sendall(first)
             assert read_all(client) == b""

@@ -363,6 +363,7 @@ def test_window_change_stops_workers_and_keeps_the_master(folder: Path) -> None:
 # A loop that stands still
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(
     ("path", "told"),
     [
@@ -387,6 +388,7 @@ def test_worker_that_stands_still_is_replaced_and_says_why(folder: Path, path: s
         assert running.end() == 0
 
 
+@pytest.mark.serial
 def test_few_wait_for_one_that_stands_still(folder: Path) -> None:
     with prod(folder, "-w", "4", "--timeout-worker", "60") as running:
         busy = running.connect()
@@ -1042,3 +1044,74 @@ def test_orphans_in_a_container_are_buried(folder: Path) -> None:
         running.wait("running on")
         assert "Z" not in running.get("/environment").body
         assert running.get("/pid").body != "1"
+
+
+# Several workers without dev prod
+
+
+def test_dev_run_with_workers_serves_with_them_and_does_not_reload(folder: Path) -> None:
+    with prod(folder, "--workers", "2", command="run") as running:
+        assert "Several workers do not reload: files are not watched." in running.text
+        until(lambda: len(pids(running, 20)) == 2)
+        running.send(signal.SIGHUP)
+        running.wait("is ready", 4)
+        assert running.end() == 0
+
+
+def test_variable_for_production_leaves_dev_run_alone(folder: Path) -> None:
+    with prod(folder, command="run", environment={"WEB_CONCURRENCY": "3"}, ready=False) as running:
+        running.wait(r"Local +http")
+        assert "workers" not in running.text
+
+
+@pytest.mark.parametrize("how", ["workers=2", "workers=None"])
+def test_program_runs_workers(folder: Path, how: str) -> None:
+    port = free_port()
+    script = f"import devserver\nif __name__ == '__main__':\n    devserver.run('main:app', port={port}, {how})\n"
+    (folder / "program.py").write_text(script)
+    log = folder.parent / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "program.py"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "WEB_CONCURRENCY": "2"},
+            stdout=file,
+            stderr=file,
+        )
+    running = Running(process, port, log, folder)
+    try:
+        running.wait("running on")
+        until(lambda: len(pids(running, 20)) == 2)
+        assert running.end() == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_program_whose_app_has_no_name_is_told_so(folder: Path) -> None:
+    script = "import devserver\nfrom main import app\ndevserver.run([app][0].__call__, workers=2)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "an app that can be imported again" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_hundred_changes_of_number_reset_nothing(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--no-access-log") as running:
+        with load(running, count=6) as clients:
+            for _ in range(200):
+                running.send(signal.SIGTTIN)
+                time.sleep(0.05)
+                running.send(signal.SIGTTOU)
+                time.sleep(0.05)
+            clients.more(500)
+            until(lambda: len(running.workers) == 2)
+        assert clients.failed == []
+        assert running.end() == 0

@@ -91,18 +91,23 @@ class Running:
 
 @contextlib.contextmanager
 def prod(
-    folder: Path, *options: str, ready: bool = True, environment: dict[str, str] | None = None
+    folder: Path,
+    *options: str,
+    ready: bool = True,
+    environment: dict[str, str] | None = None,
+    command: str = "prod",
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
 
     :param ready: wait until all workers serve.
     :param environment: added to ours.
+    :param command: another command of ``dev``.
     """
     port = free_port()
     log = folder.parent / f"log-{port}"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "devserver", "prod", "main:app", "--port", str(port), *options],
+            [sys.executable, "-m", "devserver", command, "main:app", "--port", str(port), *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
             stdin=subprocess.DEVNULL,
