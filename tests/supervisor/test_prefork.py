@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import make_certificate
+from tests.support.certificates import make_certificate, make_signed_certificate
 from tests.support.prod import Running, connect_times, load, prod
 from tests.support.reload import CHECKOUT, PATIENCE_S, alive, free_port, until
 
@@ -906,6 +906,56 @@ def test_session_is_resumed_by_another_worker(folder: Path, tmp_path: Path) -> N
 
         connect("-sess_out", str(session))
         assert all("Reused, TLSv1.2" in connect("-sess_in", str(session)) for _ in range(12))
+
+
+OPENSSL_CONF = """
+openssl_conf = openssl_init
+
+[openssl_init]
+ssl_conf = ssl_module
+
+[ssl_module]
+system_default = tls
+
+[tls]
+Groups = X25519:P-256:P-384
+"""
+
+
+def test_documented_recipe_is_what_mozilla_calls_intermediate(folder: Path) -> None:
+    make_signed_certificate(folder)
+    (folder / "openssl.cnf").write_text(OPENSSL_CONF)
+    tls = ("--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem")
+    with prod(folder, "-w", "1", *tls, environment={"OPENSSL_CONF": str(folder / "openssl.cnf")}) as running:
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("sslyze"), "--mozilla_config=intermediate", "--certinfo"),
+                *("--certinfo_ca_file", folder / "ca.pem", f"localhost:{running.port}"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "OK - Compliant." in done.stdout, done.stdout[-3000:]
+    recipe = (CHECKOUT / "docs" / "production.md").read_text()
+    assert all(line in recipe for line in OPENSSL_CONF.splitlines())
+
+
+def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(folder: Path) -> None:
+    make_signed_certificate(folder)
+    tls = ("--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "2")
+    with prod(folder, "-w", "2", *tls) as running:
+
+        def ask(*options: str) -> subprocess.CompletedProcess[str]:
+            command = ["curl", "-s", "--cacert", "ca.pem", "--resolve", f"localhost:{running.port}:127.0.0.1"]
+            address = f"https://localhost:{running.port}/"
+            return subprocess.run(
+                [*command, *options, address], cwd=folder, capture_output=True, text=True, check=False
+            )
+
+        assert ask("--cert", "cert.pem", "--key", "key.pem").stdout == "1"
+        assert ask().returncode == 56
+        assert running.end() == 0
 
 
 # Whoever looks after the service
