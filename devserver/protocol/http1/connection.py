@@ -415,7 +415,19 @@ class Http1Connection(asyncio.Protocol):
                 self._position = end
                 self._begin(raw[start:end])
         except Refusal as refusal:
-            self._refuse(refusal)
+            self._refuse(self._refusal_of_part(raw, start, end) or refusal)
+
+    def _refusal_of_part(self, raw: bytes, start: int, end: int) -> Refusal | None:
+        """What :meth:`_await_head` would have said if the head from ``start`` to ``end``, which is refused, had not
+        arrived at once: what a request is answered with must not depend on how it was cut."""
+        at = raw.find(b"\n\n", start, end) if end >= 4 else -1
+        if at < 0:
+            return None
+        try:
+            self._check_sizes(raw, start, at + 2)
+        except Refusal as refusal:
+            return refusal
+        return Refusal(400, "The request is not HTTP/1.1.")
 
     def _await_head(self, start: int) -> None:
         """Keeps the part of a head that has arrived, unless it cannot become one.

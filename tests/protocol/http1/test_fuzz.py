@@ -6,11 +6,12 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.apps import Recorder
 from tests.support.memory import memory_server
+from tests.support.responses import MalformedResponseError
 
 if TYPE_CHECKING:
     from tests.support.responses import Response
@@ -123,7 +124,13 @@ def outcome(pieces: list[bytes]) -> Outcome:
         assert server.state.tasks == set()
         assert server.state.connections == set()
         methods = [seen.scope["method"] for seen in app.seen if not seen.disconnected]
-        responses: list[Response] = client.responses(*methods)
+        responses: list[Response]
+        try:
+            responses = client.responses(*methods)
+        except MalformedResponseError:
+            # The app that gave up is answered for with 500, which has no body if it was asked with HEAD.
+            responses = client.responses(*[seen.scope["method"] for seen in app.seen])
+            assert responses[-1].status == 500
         assert client.sent.startswith(before_end)
         allowed = {100, 200, 400, 408, 413, 417, 431, 501, 505}
         if any(seen.disconnected for seen in app.seen):
@@ -157,6 +164,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @FUZZ
+@example(b"HEAD / HTTP/1.1\r\nHost:\r\nContent-Length:5\r\n\r\n")
 @given(STREAMS)
 def test_any_bytes_end_with_a_closed_connection(data: bytes) -> None:
     outcome([data])
@@ -169,6 +177,8 @@ def test_any_split_leads_to_the_same_requests_and_responses(data: bytes, places:
 
 
 @FUZZ
+@example(b"A \x00 \x00\r\n\n\r\n\r\n")
+@example(b"! \x00 \x00\r\n\r\n\n")
 @given(st.one_of(STREAMS, mutated()))
 def test_byte_by_byte_leads_to_the_same_requests_and_responses(data: bytes) -> None:
     assert outcome([data[at : at + 1] for at in range(len(data))]) == outcome([data])
