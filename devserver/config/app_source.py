@@ -162,7 +162,7 @@ class AppSource:
         listed = ", ".join(f'"{name}"' for name in names)
         raise AppLoadError(
             f"{self.path.name} holds several {what}: {listed}.",
-            hint=f"Say which one: dev run {self.path.name}:{names[0]}",
+            hint=f"Say which one: {self.path.name}:{names[0]}",
         )
 
 

@@ -102,7 +102,7 @@ def _search(config: Config, directory: Path) -> Target:
             names = [str(hit.path.relative_to(directory)) for hit in hits if hit.path is not None]
             raise AppLoadError(
                 f"Several files in {directory} hold an app: {', '.join(names)}.",
-                hint=f"Say which one: dev run {names[0]}",
+                hint=f"Say which one: {names[0]}",
             )
         if hits:
             return hits[0]
@@ -113,13 +113,13 @@ def _search(config: Config, directory: Path) -> Target:
     if looked_at:
         raise AppLoadError(
             f"No app found in {directory}: looked in {', '.join(looked_at[:5])}.",
-            hint='Name it: dev run module:attribute, or put entrypoint = "module:attribute" under [tool.fastapi] in '
+            hint='Name it: module:attribute, or put entrypoint = "module:attribute" under [tool.fastapi] in '
             "pyproject.toml.",
         )
     raise AppLoadError(
         f"No app found in {directory}: there is no {', '.join(FILE_NAMES[:-1])} or {FILE_NAMES[-1]}, "
         "nor one in app/ or src/*/.",
-        hint="Name it: dev run path/to/file.py, or dev run module:attribute.",
+        hint="Name it: path/to/file.py, or module:attribute.",
     )
 
 
@@ -170,7 +170,7 @@ def _complete(target: Target, found: str, factory: bool) -> Target:
             return replace(target, attribute="app")
         raise AppLoadError(
             f"No app found in {target.path}: it binds none of app, application, api, nor a FastAPI() or a factory.",
-            hint=f"Name it: dev run {target.module}:attribute",
+            hint=f"Name it: {target.module}:attribute",
         )
     return replace(target, attribute=choice.attribute, factory=choice.factory)
 

@@ -798,6 +798,8 @@ class PreforkSupervisor:
             if settings.config.workers != self._settings.config.workers and settings.config.workers is not None:
                 self._scale(max(1, settings.config.workers))
             self._stamps = certificates.stamps(settings.config)
+            if any(getattr(settings.config, name) != getattr(self._settings.config, name) for name in _PLACES):
+                self._say("warning", "Where the server listens cannot change while it runs; restart it for that.")
         else:
             settings = self._settings
         self._hooks.call("on_reload", self._hook_server)
@@ -980,6 +982,8 @@ class PreforkSupervisor:
         self._board.close()
 
 
+_PLACES = ("bind", "host", "port", "uds", "fd", "metrics", "control", "pid")
+"""Settings that are read once."""
 _SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD")
 
 

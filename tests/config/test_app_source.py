@@ -126,7 +126,7 @@ def test_several_candidates_are_listed(tmp_path: Path, text: str, message: str) 
     with pytest.raises(AppLoadError) as caught:
         choose(tmp_path, text)
     assert str(caught.value) == message
-    assert caught.value.hint.startswith("Say which one: dev run main.py:")
+    assert caught.value.hint.startswith("Say which one: main.py:")
 
 
 def test_submodule_named_like_an_app_is_no_app(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_several_packages_in_src_are_listed(tmp_path: Path) -> None:
     with pytest.raises(AppLoadError) as caught:
         find(tmp_path, {"src/a/main.py": APP, "src/b/app.py": APP, "src/b/main.py": ""})
     assert str(caught.value) == f"Several files in {tmp_path} hold an app: src/a/main.py, src/b/app.py."
-    assert caught.value.hint == "Say which one: dev run src/a/main.py"
+    assert caught.value.hint == "Say which one: src/a/main.py"
 
 
 def test_found_factory_is_called(tmp_path: Path) -> None:

@@ -233,8 +233,9 @@ def test_reload_reads_settings_and_env_files_again(folder: Path) -> None:
         running.send(signal.SIGHUP)
         running.wait("Nothing is reloaded: .*server-header")
         assert running.get("/environment").body == "red"
-        settings.write_text("[tool.devserver]\nheader = ['x-new: yes']")
+        settings.write_text("[tool.devserver]\nheader = ['x-new: yes']\nhost = '127.0.0.2'")
         running.send(signal.SIGHUP)
+        running.wait("Where the server listens cannot change while it runs; restart it for that.")
         until(lambda: running.get("/environment").body == "green")
         connection = running.connect()
         connection.request("GET", "/")
