@@ -1,6 +1,12 @@
-"""Where figures are shown and sent to (:mod:`devserver.supervisor.monitor`)."""
+"""The master's view of the process that shows figures (:mod:`devserver.supervisor.monitor`), and where that does it."""
 
 from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING
 
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
@@ -8,7 +14,91 @@ from devserver.events import Emitter
 from devserver.server import listeners as listening
 from devserver.server.listeners import Listener, Tcp, Unix, parse_place
 
+if TYPE_CHECKING:
+    from devserver.supervisor.privileges import Identity
+    from devserver.supervisor.scoreboard import Scoreboard
+
 STATSD_PORT = 8125
+AGAIN_S = 1.0
+"""Between two starts of it."""
+BACKLOG = 64
+
+
+class Monitor:
+    """The process, when there should be one.
+
+    :param config: ``metrics`` and ``statsd`` are read.
+    :param listeners: what figures are shown on, when it is bound already.
+    :raises DevserverError: an address cannot be had.
+    """
+
+    def __init__(self, config: Config, listeners: Sequence[Listener] | None = None) -> None:
+        self.pid = 0
+        self.listeners: Sequence[Listener] = ()
+        if listeners is not None:
+            self.listeners = listeners
+        elif config.metrics is not None:
+            self.listeners = bind(config.metrics)
+        self._statsd = None if config.statsd is None else statsd_address(config.statsd)
+        self._channel: socket.socket | None = None
+        """Its end is the process's."""
+        self._due = 0.0
+
+    def listen(self) -> None:
+        """Lets those who ask before the process is up wait for it."""
+        for listener in self.listeners:
+            listener.listen(BACKLOG)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it should be started, at this ``time.monotonic()``."""
+        return not self.pid and now >= self._due and (bool(self.listeners) or self._statsd is not None)
+
+    def start(self, board: Scoreboard, identity: Identity, become: Callable[[], None]) -> None:
+        """Starts it.
+
+        :param become: called in it: closes what is the master's alone.
+        :raises OSError: it cannot be made.
+        """
+        self._due = time.monotonic() + AGAIN_S
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            become()
+            # Imported here: the master does without all that it takes to serve.
+            from devserver.supervisor.monitor import run
+
+            run(board, identity, theirs, self.listeners, self._statsd)
+        theirs.close()
+        self.pid, self._channel = pid, ours
+
+    def has_ended(self, exits: Container[int]) -> bool:
+        """Whether it is among the processes that have ended; it can be started again then."""
+        if not self.pid or self.pid not in exits:
+            return False
+        self.pid = 0
+        self._let_go()
+        return True
+
+    def leave_to_child(self, *, is_it: bool) -> None:
+        """In a forked child: closes what is not the child's.
+
+        :param is_it: the child is the monitor.
+        """
+        self._let_go()
+        if not is_it:
+            for listener in self.listeners:
+                listener.socket.close()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._let_go()
+        listening.close(self.listeners)
+
+    def _let_go(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
 
 def bind(text: str) -> list[Listener]:

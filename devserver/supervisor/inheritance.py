@@ -10,13 +10,14 @@ import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devserver.errors import ConfigError
 from devserver.server import listeners as listening
 
 if TYPE_CHECKING:
     from devserver.server.listeners import Listener
+    from devserver.supervisor.steer import Sharing
 
 VARIABLE = "DEVSERVER_INHERITED"
 
@@ -38,18 +39,24 @@ class Inheritance:
 
 
 def describe(
-    listeners: Sequence[Listener], sockets: Sequence[Sequence[socket.socket]], monitor: Sequence[Listener]
+    listeners: Sequence[Listener], sharings: Sequence[Sharing], monitor: Sequence[Listener]
 ) -> tuple[str, list[int]]:
     """The value of the variable, and the descriptors that it names.
 
-    :param sockets: for each listener its own socket and those of further slots.
+    :param sharings: for each listener the sockets of all slots.
     """
-    every = [*zip(listeners, sockets, strict=True), *((each, (each.socket,)) for each in monitor)]
-    found = [
-        {"url": listener.url, "path": listener.path, "fds": [sock.fileno() for sock in own]} for listener, own in every
+    found: list[dict[str, Any]] = [
+        {
+            "url": listener.url,
+            "path": listener.path,
+            "apart": sharing.apart,
+            "fds": [sock.fileno() for sock in sharing.sockets],
+        }
+        for listener, sharing in zip(listeners, sharings, strict=True)
     ]
+    found += [{"url": each.url, "path": each.path, "apart": False, "fds": [each.socket.fileno()]} for each in monitor]
     text = json.dumps({"parent": os.getpid(), "listeners": found, "serving": len(listeners)})
-    return text, [sock.fileno() for _, own in every for sock in own]
+    return text, [fd for each in found for fd in each["fds"]]
 
 
 def take(environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -71,7 +78,10 @@ def take(environ: MutableMapping[str, str]) -> Inheritance | None:
             first, *rest = [socket.socket(fileno=int(fd)) for fd in each["fds"]]
             for sock in (first, *rest):
                 sock.set_inheritable(False)
-            listeners.append(listening.inherit(first, url=str(each["url"]), path=str(each["path"])))
+            listener = listening.inherit(first, url=str(each["url"]), path=str(each["path"]))
+            # Further slots get sockets of their own only where they had them: not on one that was given to us.
+            listener.owned = bool(each["apart"])
+            listeners.append(listener)
             more.append(tuple(rest))
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{VARIABLE} does not describe sockets of this process ({exc}).") from exc

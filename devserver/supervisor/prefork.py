@@ -40,9 +40,10 @@ from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, Wor
 from devserver.observe import writer
 from devserver.server import listeners as listening
 from devserver.server.durations import CANCEL_S
-from devserver.supervisor import certificates, figures, inheritance, steer, stuck
+from devserver.supervisor import certificates, inheritance, status, steer, stuck
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
+from devserver.supervisor.figures import Monitor
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.molds import Mold, MoldedProcess
 from devserver.supervisor.pidfile import PidFile
@@ -51,7 +52,7 @@ from devserver.supervisor.post import Job, Post
 from devserver.supervisor.privileges import Identity
 from devserver.supervisor.process_name import name_process
 from devserver.supervisor.processors import available
-from devserver.supervisor.scoreboard import REASONS, Scoreboard, resident_bytes
+from devserver.supervisor.scoreboard import Scoreboard, resident_bytes
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
@@ -84,9 +85,6 @@ KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 FILES_S = 2.0
 """Between two looks at the files of the certificate."""
-MONITOR_S = 1.0
-"""Between two starts of the process that shows the figures."""
-MONITOR_BACKLOG = 64
 MEMORY_S = 5.0
 """Between two looks at the workers' memory."""
 QUIT_S = 1.0
@@ -160,20 +158,12 @@ class PreforkSupervisor:
         self._pool = Pool(wanted=min(workers, WORKERS_MAX))
         self._board = Scoreboard(2 * max(64, 2 * self._pool.wanted))
         self._sharings: list[Sharing] = []
-        self._monitor_listeners: Sequence[Listener] = ()
-        if inherited is not None:
-            self._monitor_listeners = inherited.monitor
-        elif config.metrics is not None:
-            self._monitor_listeners = figures.bind(config.metrics)
+        self._monitor = Monitor(config, None if inherited is None else inherited.monitor)
         # An older master has the socket until it ends.
         self._control = None
         if config.control is not None and inherited is None:
             self._control = Control(os.fspath(config.control), self._obey)
         self._started_at = time.monotonic()
-        self._statsd = None if config.statsd is None else figures.statsd_address(config.statsd)
-        self._monitor: tuple[int, socket.socket] | None = None
-        """The process that tells others, and our end of its channel."""
-        self._monitor_due = 0.0
         self._selector = selectors.DefaultSelector()
         self._signals: SignalQueue
         self._exits: dict[int, int] = {}
@@ -201,7 +191,6 @@ class PreforkSupervisor:
         self._notifier = Notifier.take(os.environ)
         self._exit_code = EXIT_OK
         self._announced = False
-        self._failed_at_start: AppFailed | None = None
 
     def run(self) -> int:
         """Serves until it is told to end; the exit code.
@@ -246,9 +235,7 @@ class PreforkSupervisor:
         return HookServer(self._settings.config, self._pool.wanted)
 
     def _share(self) -> None:
-        for listener in self._monitor_listeners:
-            # Here and not in the monitor, so that who asks before it is up waits for it.
-            listener.listen(MONITOR_BACKLOG)
+        self._monitor.listen()
         apart = steer.is_possible() and self._pool.wanted <= steer.SLOTS_MAX
         more = [()] * len(self._listeners) if self._inherited is None else self._inherited.more
         for listener, others in zip(self._listeners, more, strict=True):
@@ -294,7 +281,7 @@ class PreforkSupervisor:
         if self._inherited is None or os.getppid() == self._inherited.parent:
             return
         self._inherited = None
-        for listener in (*self._listeners, *self._monitor_listeners):
+        for listener in (*self._listeners, *self._monitor.listeners):
             listener.own()
         if self._pid_file is not None:
             self._pid_file.take_over()
@@ -443,9 +430,7 @@ class PreforkSupervisor:
         """
         if self._control is not None:
             self._control.leave_to_child()
-        if not monitor:
-            for listener in self._monitor_listeners:
-                listener.socket.close()
+        self._monitor.leave_to_child(is_it=monitor)
         self._signals.leave_to_child()
         self._selector.close()
         for handle in self._pool:
@@ -455,8 +440,6 @@ class PreforkSupervisor:
             sharing.close_others(listeners)
         for mold in self._molds:
             mold.channel.socket.close()
-        if self._monitor is not None:
-            self._monitor[1].close()
 
     def _replace(self, handle: PoolHandle) -> None:
         """Lets a worker finish what it has, and accept no more."""
@@ -520,25 +503,14 @@ class PreforkSupervisor:
 
     def _watch_monitor(self, now: float) -> None:
         """Starts the monitor when there is none and should be one."""
-        if self._monitor is not None and self._monitor[0] in self._exits:
-            self._monitor[1].close()
-            self._monitor = None
+        if self._monitor.has_ended(self._exits):
             self._say("error", "The process that shows the figures has ended; it is started again.")
-        wanted = self._monitor_listeners or self._statsd is not None
-        if self._monitor is not None or not wanted or self._way or now < self._monitor_due:
-            return
-        self._monitor_due = now + MONITOR_S
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if not pid:
-            ours.close()
-            self._leave_to_child((), monitor=True)
-            name_process(self._settings.config.process_name, "monitor")
-            from devserver.supervisor.monitor import run
+        if not self._way and self._monitor.is_due(now):
+            self._monitor.start(self._board, self._identity, self._become_monitor)
 
-            run(self._board, self._identity, theirs, self._monitor_listeners, self._statsd)
-        theirs.close()
-        self._monitor = (pid, ours)
+    def _become_monitor(self) -> None:
+        self._leave_to_child((), monitor=True)
+        name_process(self._settings.config.process_name, "monitor")
 
     def _look_at_certificates(self, now: float) -> None:
         """Replaces the workers when certificate or key are others than those that they serve with."""
@@ -625,7 +597,7 @@ class PreforkSupervisor:
             if not asked:
                 self._on_death(handle, code)
         # What is left was somebody else's, such as an orphan's in a container (we are its process 1 then).
-        for pid in [pid for pid in self._exits if self._monitor is None or pid != self._monitor[0]]:
+        for pid in [pid for pid in self._exits if pid != self._monitor.pid]:
             del self._exits[pid]
 
     def _on_death(self, handle: PoolHandle, code: int) -> None:
@@ -768,10 +740,9 @@ class PreforkSupervisor:
         if self._next_master is not None or self._inherited is not None:
             self._say("warning", "There are two masters already; end one of them first.")
             return
-        sockets = [sharing.sockets for sharing in self._sharings]
         try:
             self._next_master = self._start_again(
-                *inheritance.describe(self._listeners, sockets, self._monitor_listeners)
+                *inheritance.describe(self._listeners, self._sharings, self._monitor.listeners)
             )
         except OSError as exc:
             self._say("error", f"No other master can be started: {exc}.")
@@ -906,7 +877,7 @@ class PreforkSupervisor:
             case "status":
                 return self._describe()
             case "workers":
-                return {**self._describe(), "workers": [self._describe_worker(handle) for handle in self._pool]}
+                return {**self._describe(), "workers": status.workers(self._pool, self._board)}
             case "reload":
                 self._reload()
                 return {"said": "The workers are replaced one by one."}
@@ -922,38 +893,12 @@ class PreforkSupervisor:
                 return {"error": "It does not know how to do that."}
 
     def _describe(self) -> Answer:
-        rows = [row for _, row in self._board.live()]
         return {
-            "pid": os.getpid(),
             "version": __version__,
             "app": self._settings.target.import_string,
             "urls": listening.urls(self._listeners),
             "uptime_s": time.monotonic() - self._started_at,
-            "wanted": self._pool.wanted,
-            "ready": sum(slot.current is not None for slot in self._pool.slots),
-            "generation": self._pool.generation,
-            "requests": self._board.totals().requests,
-            "running": sum(row.running for row in rows),
-            "connections": sum(row.connections for row in rows),
-            "restarts": dict(zip(REASONS, self._board.restarts(), strict=True)),
-        }
-
-    def _describe_worker(self, handle: PoolHandle) -> Answer:
-        row = self._board.read(handle.row)
-        state = "ready" if handle is handle.slot.current else "starting" if not handle.serving else "ending"
-        return {
-            "slot": handle.slot.index,
-            "pid": handle.pid,
-            "age": handle.age,
-            "generation": handle.generation,
-            "state": state,
-            "uptime_s": time.monotonic() - handle.spawned_at,
-            "requests": row.requests,
-            "running": row.running,
-            "connections": row.connections,
-            "memory": resident_bytes(handle.pid),
-            "lag_ms": row.lag / 1e6,
-            "silent_s": self._silent_s(handle),
+            **status.master(self._pool, self._board),
         }
 
     # The end
@@ -966,16 +911,14 @@ class PreforkSupervisor:
             handle.process.kill()
         for mold in self._molds:
             mold.kill()
-        if self._monitor is not None:
-            self._monitor[1].close()
         if self._control is not None:
             self._control.close()
         for sharing in self._sharings:
             sharing.close()
         if self._next_master is not None or self._inherited is not None:
-            for listener in (*self._listeners, *self._monitor_listeners):
+            for listener in (*self._listeners, *self._monitor.listeners):
                 listener.leave()
-        listening.close(self._monitor_listeners)
+        self._monitor.close()
         if self._pid_file is not None:
             self._pid_file.remove()
         self._selector.close()

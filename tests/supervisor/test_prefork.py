@@ -77,6 +77,18 @@ def pids(running: Running, count: int, path: str = "/pid") -> set[int]:
     return {int(running.get(path).body) for _ in range(count)}
 
 
+def refused(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What ``dev prod`` says when it ends by itself."""
+    return subprocess.run(
+        [*COMMAND, *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 # Start and end
 
 
@@ -99,14 +111,7 @@ def test_number_of_workers_follows_the_processors(folder: Path) -> None:
 
 def test_second_master_on_the_port_is_refused(folder: Path) -> None:
     with prod(folder, "-w", "2") as running:
-        done = subprocess.run(
-            [sys.executable, "-m", "devserver", "prod", "main:app", "--port", str(running.port)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = refused(folder, "--port", str(running.port))
         assert done.returncode == 2
         assert f"Port {running.port} is taken" in done.stderr
         assert f"PID {running.process.pid}" in done.stderr
@@ -409,14 +414,7 @@ def test_pid_file_names_the_master_while_it_lives(folder: Path, tmp_path: Path) 
     path.write_text("999999999\n")
     with prod(folder, "-w", "1", "--pid", str(path)) as running:
         assert path.read_text() == f"{running.process.pid}\n"
-        done = subprocess.run(
-            [sys.executable, "-m", "devserver", "prod", "main:app", "--port", "0", "--pid", str(path)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = refused(folder, "--port", "0", "--pid", str(path))
         assert done.returncode == 2
         assert f"belongs to process {running.process.pid}, which is running" in done.stderr
         assert running.end() == 0
@@ -473,14 +471,7 @@ def test_workers_run_as_another_user(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_mistake_is_told_in_a_sentence(folder: Path, options: list[str], sentence: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "devserver", "prod", "main:app", "--port", "0", *options],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = refused(folder, "--port", "0", *options)
     assert done.returncode == 2
     assert f"error: {sentence}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -612,6 +603,25 @@ def test_new_master_is_taken_back(folder: Path, tmp_path: Path) -> None:
         assert not path.exists()
 
 
+def test_new_master_serves_on_a_socket_that_was_given(folder: Path) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        number = sock.fileno()
+        with prod(folder, "-w", "2", "--fd", str(number), pass_fds=(number,)) as running:
+            running.port = sock.getsockname()[1]
+            with load(running) as clients:
+                running.send(signal.SIGUSR2)
+                running.wait("running on", 2)
+                running.send(signal.SIGTERM)
+                assert running.process.wait(PATIENCE_S) == 0
+                clients.more(200)
+            assert clients.failed == []
+            newer = int(re.findall(r"Master (\d+) has been started", running.text)[0])
+            os.kill(newer, signal.SIGTERM)
+            until(lambda: not alive(newer))
+
+
 def test_new_master_that_does_not_start_changes_nothing(folder: Path) -> None:
     with prod(folder, "-w", "2") as running, load(running) as clients:
         (folder / "main.py").write_text("import nowhere")
@@ -728,14 +738,7 @@ def test_master_is_asked_and_told(folder: Path) -> None:
 
 def test_socket_of_a_dead_master_is_replaced_and_that_of_a_live_one_is_not(folder: Path) -> None:
     with prod(folder, "-w", "1", "--control", "control") as running:
-        done = subprocess.run(
-            [*COMMAND, "--port", "0", "--control", "control"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = refused(folder, "--port", "0", "--control", "control")
         assert done.returncode == 2
         assert "--control: another master listens on" in done.stderr
         running.send(signal.SIGKILL)

@@ -96,24 +96,28 @@ def prod(
     ready: bool = True,
     environment: dict[str, str] | None = None,
     command: str = "prod",
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
 
     :param ready: wait until all workers serve.
     :param environment: added to ours.
     :param command: another command of ``dev``.
+    :param pass_fds: descriptors that it inherits.
     """
     port = free_port()
     log = folder.parent / f"log-{port}"
     with log.open("wb") as file:
+        where = () if "--fd" in options else ("--port", str(port))
         process = subprocess.Popen(
-            [sys.executable, "-m", "devserver", command, "main:app", "--port", str(port), *options],
+            [sys.executable, "-m", "devserver", command, "main:app", *where, *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     running = Running(process, port, log, folder)
     try:
