@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import socket
 from collections import deque
@@ -22,6 +23,93 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from devserver.supervisor.channel import Message
+
+
+class Molds:
+    """The mold that workers are forked from now, and those of workers that came before.
+
+    :param selector: their channels are registered there.
+    :param exits: exit codes of workers that have ended are put there.
+    :param on_failed: called when the app cannot be imported in one.
+    :param on_unfit: called with the reason when no worker can be forked from one, and with those that were to be.
+    """
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        exits: MutableMapping[int, int],
+        *,
+        on_failed: Callable[[Mold, AppFailed], None],
+        on_unfit: Callable[[str, list[MoldedProcess]], None],
+    ) -> None:
+        self.fit = True
+        """Workers can be forked from a mold of this app, as far as is known."""
+        self._selector = selector
+        self._exits = exits
+        self._on_failed = on_failed
+        self._on_unfit = on_unfit
+        self._every: list[Mold] = []
+        self._current: Mold | None = None
+        self._before: Mold | None = None
+        """That of the old workers, while it is not known yet whether the new code starts."""
+
+    def current(self, job: Job, leave_to_child: Callable[[], None]) -> Mold:
+        """The process that has imported the app as it is to be now, or does so.
+
+        :param leave_to_child: called in it when it is made: closes what is the master's alone.
+        :raises OSError: there is none, and it cannot be made.
+        """
+        if self._current is None:
+            mold = Mold(self._exits, on_failed=self._on_failed, on_unfit=self._on_unfit)
+            mold.start(job, leave_to_child)
+            self._every.append(mold)
+            self._current = mold
+            self._selector.register(mold.channel, selectors.EVENT_READ, lambda: self._on_readable(mold))
+        return self._current
+
+    def replace(self) -> None:
+        """The app is to be imported anew."""
+        self.fit = True
+        if self._before is None:
+            self._before = self._current
+        elif self._current is not None:
+            self._current.retire()
+        self._current = None
+
+    def keep(self) -> None:
+        """The new code starts: the old one is not needed any more."""
+        if self._before is not None:
+            self._before.retire()
+            self._before = None
+
+    def go_back(self) -> None:
+        """The new code does not start: the old one makes workers again."""
+        if self._current is not None:
+            self._current.retire()
+        self._current, self._before = self._before, None
+
+    def leave_to_child(self) -> None:
+        """In a forked child: closes everything."""
+        for mold in self._every:
+            mold.channel.socket.close()
+
+    def close(self) -> None:
+        """Ends all of them; the workers that they have made live on."""
+        for mold in self._every:
+            mold.kill()
+
+    def _on_readable(self, mold: Mold) -> None:
+        if mold.on_readable():
+            return
+        # It has gone; its workers are the master's now, which is their subreaper.
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(mold.channel)
+        mold.channel.close()
+        self._every.remove(mold)
+        if self._current is mold:
+            self._current = None
+        for process in mold.gone():
+            process.ended(EXIT_INTERNAL)
 
 
 class Mold:

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from devserver import __version__
-from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
+from devserver.errors import EXIT_APP, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
@@ -45,7 +45,7 @@ from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.figures import Monitor
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
-from devserver.supervisor.molds import Mold, MoldedProcess
+from devserver.supervisor.molds import Mold, MoldedProcess, Molds
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
 from devserver.supervisor.post import Job, Post
@@ -175,15 +175,10 @@ class PreforkSupervisor:
         self._stamps = certificates.stamps(config)
         self._age = 0
         """Workers there have been."""
-        self._mold: Mold | None = None
+        self._molds = Molds(self._selector, self._exits, on_failed=self._on_mold_failed, on_unfit=self._on_unfit)
         """What workers are forked from, with --preload."""
-        self._mold_before: Mold | None = None
-        """The same of the old workers, while it is not known yet whether the new code starts."""
-        self._molds: list[Mold] = []
         self._is_reloading = False
         """systemd was told so."""
-        self._unfit = False
-        """Workers cannot be forked from a mold of this app."""
         self._way = ""
         """How it ends: ``stop`` or ``quit``."""
         self._stop_at = float("inf")
@@ -322,8 +317,8 @@ class PreforkSupervisor:
             self._age += 1
             self._hooks.call("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
             post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
-            if self._settings.config.preload and not self._unfit:
-                process = self._current_mold().fork(post)
+            if self._settings.config.preload and self._molds.fit:
+                process = self._molds.current(self._job(), lambda: self._leave_to_child(())).fork(post)
             else:
                 process = self._fork(post, channel, reading)
         except OSError as exc:
@@ -377,32 +372,6 @@ class PreforkSupervisor:
             work(job, post)
         return _Forked(pid, self._exits)
 
-    def _current_mold(self) -> Mold:
-        """The process that has imported the app as it is to be now.
-
-        :raises OSError: there is none, and it cannot be made.
-        """
-        if self._mold is None:
-            mold = Mold(self._exits, on_failed=self._on_mold_failed, on_unfit=self._on_unfit)
-            mold.start(self._job(), lambda: self._leave_to_child(()))
-            self._molds.append(mold)
-            self._mold = mold
-            self._selector.register(mold.channel, selectors.EVENT_READ, lambda: self._on_mold(mold))
-        return self._mold
-
-    def _on_mold(self, mold: Mold) -> None:
-        if mold.on_readable():
-            return
-        # It has gone; its workers are ours now, as we are their subreaper.
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(mold.channel)
-        mold.channel.close()
-        self._molds.remove(mold)
-        if self._mold is mold:
-            self._mold = None
-        for process in mold.gone():
-            process.ended(EXIT_INTERNAL)
-
     def _on_mold_failed(self, mold: Mold, failed: AppFailed) -> None:
         for handle in self._pool:
             process = handle.process
@@ -411,9 +380,9 @@ class PreforkSupervisor:
 
     def _on_unfit(self, why: str, processes: list[MoldedProcess]) -> None:
         """No worker can be forked from a mold of this app: they are made without."""
-        if not self._unfit:
+        if self._molds.fit:
             self._say("warning", f"--preload has no effect: {why}.")
-        self._unfit = True
+        self._molds.fit = False
         for process in processes:
             post = process.post()
             process.forked(self._fork(post).pid)
@@ -438,8 +407,7 @@ class PreforkSupervisor:
             os.close(handle.dump_fd)
         for sharing in self._sharings:
             sharing.close_others(listeners)
-        for mold in self._molds:
-            mold.channel.socket.close()
+        self._molds.leave_to_child()
 
     def _replace(self, handle: PoolHandle) -> None:
         """Lets a worker finish what it has, and accept no more."""
@@ -678,9 +646,7 @@ class PreforkSupervisor:
         if handle.generation == self._pool.generation:
             # The new code starts.
             self._before = None
-            if self._mold_before is not None:
-                self._mold_before.retire()
-                self._mold_before = None
+            self._molds.keep()
         if not self._announced and self._pool.complete:
             self._announced = True
             self._hooks.call("when_ready", self._hook_server)
@@ -785,12 +751,7 @@ class PreforkSupervisor:
             workers = self._settings.config.workers
             self._scale(max(2, available()) if workers is None else max(1, workers))
         self._pool.generation += 1
-        self._unfit = False
-        if self._mold_before is None:
-            self._mold_before = self._mold
-        elif self._mold is not None:
-            self._mold.retire()
-        self._mold = None
+        self._molds.replace()
         self._is_reloading = True
         self._notifier.reloading()
         self._say("info", "The workers are replaced one by one.")
@@ -807,9 +768,7 @@ class PreforkSupervisor:
         assert self._before is not None
         self._settings, self._before = self._before, None
         self._identity = Identity.of(self._settings.config)
-        if self._mold is not None:
-            self._mold.retire()
-        self._mold, self._mold_before = self._mold_before, None
+        self._molds.go_back()
         self._pool.generation += 1
         for handle in self._pool:
             if handle.serving:
@@ -909,8 +868,7 @@ class PreforkSupervisor:
     def _close(self) -> None:
         for handle in self._pool:
             handle.process.kill()
-        for mold in self._molds:
-            mold.kill()
+        self._molds.close()
         if self._control is not None:
             self._control.close()
         for sharing in self._sharings:
