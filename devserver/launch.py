@@ -110,6 +110,9 @@ def serve_workers(
     def settings(config: Config, environment: Mapping[str, str], hooks: Mapping[str, Hook]) -> Settings:
         return Settings(config, find_target(config, directory), environment, _tls(config), hooks)
 
+    if config.umask is not None:
+        # Before any file is made.
+        os.umask(config.umask)
     emitter = Emitter()
     first = settings(config, dict(os.environ) if environment is None else environment, hooks or {})
     with Observers(config, emitter, told_by="nobody") as observers:

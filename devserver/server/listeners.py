@@ -46,6 +46,9 @@ _NEXT_PORTS = 100
 _SAME_PORT_TRIES = 16
 """How often a free port is asked for until it is free for every address of a host."""
 
+_UNIX_MODE = 0o666
+"""Of a Unix socket when nobody says otherwise, as uvicorn has it: everybody may connect."""
+
 _LOCK_S = 1.0
 """Replacing a stale Unix socket takes a millisecond; a lock that is held longer is about something else."""
 
@@ -152,7 +155,10 @@ def bind(
                         last = min(last + _NEXT_PORTS, 65535)
                     bound += _bind_tcp(place, last, scheme, emitter, directory)
                 case Unix():
-                    bound.append(_bind_unix(place.path, config.uds_permissions))
+                    permissions = config.uds_permissions
+                    if permissions is None and config.umask is not None:
+                        permissions = _UNIX_MODE & ~config.umask
+                    bound.append(_bind_unix(place.path, permissions))
                 case Fd():
                     bound.append(_take_fd(place.number, scheme))
     except BaseException:
@@ -482,7 +488,7 @@ def _remove_stale(path: str) -> int:
 
     :raises BindError: it is in use, or no socket.
     """
-    default_mode = 0o666
+    default_mode = _UNIX_MODE
     try:
         status = os.lstat(path)
     except OSError:

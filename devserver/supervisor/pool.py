@@ -43,6 +43,7 @@ class PoolHandle(Handle):
     :ivar dismissed: it is meant to end, so that its end is no failure.
     :ivar accepts: it takes new connections.
     :ivar asked_at: when it was asked why its loop stands still; 0.0 when it was not.
+    :ivar answered: it has said why.
     :ivar dumped: it was asked a second time.
     """
 
@@ -56,6 +57,7 @@ class PoolHandle(Handle):
     dismissed: bool = False
     accepts: bool = False
     asked_at: float = 0.0
+    answered: bool = False
     dumped: bool = False
 
 

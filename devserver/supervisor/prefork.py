@@ -192,8 +192,6 @@ class PreforkSupervisor:
 
         :raises DevserverError: the pid file or a socket cannot be had.
         """
-        if self._settings.config.umask is not None:
-            os.umask(self._settings.config.umask)
         wanted = [getattr(signal, f"SIG{name}") for name in _SIGNALS]
         writer.take_turns()
         if self._settings.config.preload:
@@ -458,7 +456,10 @@ class PreforkSupervisor:
         """Asks a worker whose loop stands still why, and ends it."""
         silent_s = self._silent_s(handle)
         if silent_s < timeout_s:
-            handle.asked_at, handle.dumped = 0.0, False
+            if handle.asked_at:
+                # It goes on after all, though without a slot: what it has is finished.
+                handle.asked_at = 0.0
+                self._replace(handle)
         elif not handle.asked_at:
             handle.asked_at = now
             self._say("error", f"Worker {handle.pid} has stood still for {silent_s:.1f} s; it is replaced.")
@@ -474,7 +475,10 @@ class PreforkSupervisor:
         if self._monitor.has_ended(self._exits):
             self._say("error", "The process that shows the figures has ended; it is started again.")
         if not self._way and self._monitor.is_due(now):
-            self._monitor.start(self._board, self._identity, self._become_monitor)
+            try:
+                self._monitor.start(self._board, self._identity, self._become_monitor)
+            except OSError as exc:
+                self._say("error", f"The process that shows the figures cannot be started: {exc}.")
 
     def _become_monitor(self) -> None:
         self._leave_to_child((), monitor=True)
@@ -512,7 +516,7 @@ class PreforkSupervisor:
                 self._say("warning", f"Process {handle.pid} does not end; it is left behind.")
                 self._forget(handle)
                 self._pool.ended(handle, now, failed=False)
-            elif handle.asked_at and not handle.dumped:
+            elif handle.asked_at and not handle.answered and not handle.dumped:
                 # It is not in Python code that it is stuck.
                 handle.dumped = True
                 _send_signal(handle.pid, stuck.dump_signal())
@@ -614,7 +618,10 @@ class PreforkSupervisor:
                 self._becomes_due(handle, str(message["why"]), str(message["reason"]))
             case "stuck":
                 self._say("error", f"Worker {handle.pid}: {message['text']}")
-                self._kill(handle)
+                handle.answered = True
+                if handle.asked_at:
+                    # It has so long to turn again.
+                    handle.deadline = time.monotonic() + ANSWER_S
             case _:
                 pass
 

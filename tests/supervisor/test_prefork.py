@@ -24,7 +24,7 @@ from tests.support.reload import CHECKOUT, PATIENCE_S, alive, free_port, until
 COMMAND = (sys.executable, "-m", "devserver", "prod", "main:app")
 
 APP = """
-import asyncio, ctypes, os, time
+import asyncio, ctypes, os, pathlib, time
 
 number = 1
 
@@ -49,6 +49,10 @@ async def app(scope, receive, send):
         # Locked twice by the same thread, which holds the interpreter as well, and is not woken by a signal.
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    elif path == "/stands-still-for-a-while":
+        (log,) = pathlib.Path("..").glob("log-*")
+        while "has stood still" not in log.read_text():
+            pass
     elif path == "/dies":
         os._exit(7)
     elif path == "/fills":
@@ -394,6 +398,18 @@ def test_worker_that_stands_still_is_replaced_and_says_why(folder: Path, path: s
         assert running.end() == 0
 
 
+def test_worker_that_goes_on_after_all_finishes_what_it_has(folder: Path) -> None:
+    with prod(folder, "-w", "2", "--timeout-worker", "1.5") as running:
+        old = running.workers
+        assert running.get("/stands-still-for-a-while").body == "1"
+        assert "It is stuck in GET /stands-still-for-a-while" in running.text
+        running.wait("is ready", 3)
+        until(lambda: len(running.workers) == 2)
+        assert len(set(old) & set(running.workers)) == 1
+        assert "is killed" not in running.text
+        assert running.end() == 0
+
+
 @pytest.mark.serial
 def test_few_wait_for_one_that_stands_still(folder: Path) -> None:
     with prod(folder, "-w", "4", "--timeout-worker", "60") as running:
@@ -433,12 +449,12 @@ def test_log_files_are_opened_again(folder: Path, tmp_path: Path) -> None:
 
 def test_umask_counts_for_unix_sockets(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with prod(folder, "-w", "2", "--umask", "027", "--uds", str(path), "--uds-permissions", "660") as running:
+    with prod(folder, "-w", "2", "--umask", "027", "--uds", str(path)) as running:
         done = subprocess.run(
             ["curl", "-s", "--unix-socket", str(path), "http://a/"], capture_output=True, text=True, check=True
         )
         assert done.stdout == "1"
-        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.stat().st_mode & 0o777 == 0o640
         assert running.end() == 0
     assert not path.exists()
 
