@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import make_certificate, make_signed_certificate
+from tests.support.ports import free_port
 from tests.support.prod import Running, connect_times, load, prod
-from tests.support.reload import CHECKOUT, PATIENCE_S, alive, free_port, until
+from tests.support.reload import CHECKOUT, PATIENCE_S, alive, until
 
 COMMAND = (sys.executable, "-m", "devserver", "prod", "main:app")
 
@@ -246,10 +247,15 @@ def test_reload_reads_settings_and_env_files_again(folder: Path) -> None:
         running.send(signal.SIGHUP)
         running.wait("Where the server listens cannot change while it runs; restart it for that.")
         until(lambda: running.get("/environment").body == "green")
-        connection = running.connect()
-        connection.request("GET", "/")
-        assert connection.getresponse().getheader("x-new") == "yes"
-        connection.close()
+
+        def is_new() -> bool:
+            connection = running.connect()
+            with contextlib.closing(connection):
+                connection.request("GET", "/")
+                return connection.getresponse().getheader("x-new") == "yes"
+
+        # The worker before may still take a connection.
+        until(is_new)
 
 
 def test_idle_connection_of_a_replaced_worker_gets_one_more_answer(folder: Path) -> None:
@@ -402,7 +408,6 @@ def test_worker_that_goes_on_after_all_finishes_what_it_has(folder: Path) -> Non
     with prod(folder, "-w", "2", "--timeout-worker", "1.5") as running:
         old = running.workers
         assert running.get("/stands-still-for-a-while").body == "1"
-        assert "It is stuck in GET /stands-still-for-a-while" in running.text
         running.wait("is ready", 3)
         until(lambda: len(running.workers) == 2)
         assert len(set(old) & set(running.workers)) == 1

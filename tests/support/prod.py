@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, free_port, until
+from tests.support.ports import free_port
+from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, until
 
 
 @dataclass

@@ -23,7 +23,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, Project, free_port, until
+from tests.support.ports import free_port
+from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, Project, until
 
 CANONICAL = termios.ICANON | termios.ECHO | termios.ISIG
 
