@@ -649,7 +649,8 @@ class PreforkSupervisor:
             if not earlier.due:
                 self._board.count_restart("reload")
             self._replace(earlier)
-        self._say("info", f"Worker {handle.pid} is ready, {event.startup_s:.2f} s after it was started.")
+        startup_s = time.monotonic() - handle.spawned_at
+        self._say("info", f"Worker {handle.pid} is ready, {startup_s:.2f} s after it was started.")
         if handle.generation == self._pool.generation:
             # The new code starts.
             self._before = None
@@ -658,10 +659,7 @@ class PreforkSupervisor:
             self._announced = True
             self._hooks.call("when_ready", self._hook_server)
             self._notifier.ready(f"{self._pool.wanted} workers")
-            urls = tuple(listener.url for listener in self._listeners)
-            self._emitter.emit(
-                ServerReady(os.getpid(), listening.urls(self._listeners) or urls, event.app, event.startup_s)
-            )
+            self._emitter.emit(ServerReady(os.getpid(), listening.urls(self._listeners), event.app, startup_s))
 
     # Connections
 
