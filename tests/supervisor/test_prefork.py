@@ -514,7 +514,8 @@ def test_app_is_imported_once_for_all_workers(folder: Path) -> None:
             running.wait("is ready", 6)
             clients.more()
         assert clients.failed == []
-        until(lambda: not alive(mold))
+        # Dead and buried.
+        until(lambda: mold not in running.workers)
         (new,) = running.workers
         assert {running.get().body for _ in range(20)} == {str(new)}
         assert not workers & pids(running, 40)
