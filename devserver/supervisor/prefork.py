@@ -519,6 +519,8 @@ class PreforkSupervisor:
             elif handle.asked_at and not handle.answered and not handle.dumped:
                 # It is not in Python code that it is stuck.
                 handle.dumped = True
+                # Its channel has a thread, which can speak as long as that code leaves the interpreter to others.
+                handle.channel.send({"do": "explain"})
                 _send_signal(handle.pid, stuck.dump_signal())
                 handle.deadline = now + DUMP_S
             else:
@@ -619,7 +621,7 @@ class PreforkSupervisor:
             case "stuck":
                 self._say("error", f"Worker {handle.pid}: {message['text']}")
                 handle.answered = True
-                if handle.asked_at:
+                if handle.asked_at and not handle.dumped:
                     # It has so long to turn again.
                     handle.deadline = time.monotonic() + ANSWER_S
             case _:

@@ -184,6 +184,9 @@ class _Worker:
         wanted = message.get("do")
         if wanted == "reopen":
             self._reopen()
+        elif wanted == "explain":
+            state = None if self._server is None else self._server.server_state
+            self._channel.send({"is": "stuck", "text": stuck.describe(None, state)})
         elif wanted == "dismiss":
             if self._server is None:
                 # Nothing has been accepted yet, and an import cannot be asked to end.

@@ -2,7 +2,9 @@
 
 The master asks with a signal. A handler that Python runs between two bytecodes answers as long as the loop is stuck in
 Python code, or in a call that a signal interrupts: it knows the request. When nothing comes, the loop is stuck in C
-code, and a second signal lets :mod:`faulthandler` write every thread's stack to a pipe without Python's help.
+code. Then the thread of the worker's channel is asked for the same, which it can tell unless that code holds the
+interpreter lock, and a second signal lets :mod:`faulthandler` write every thread's stack to a pipe without Python's
+help.
 """
 
 from __future__ import annotations

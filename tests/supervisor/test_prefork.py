@@ -50,6 +50,10 @@ async def app(scope, receive, send):
         # Locked twice by the same thread, which holds the interpreter as well, and is not woken by a signal.
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    elif path == "/blocks-in-c-alone":
+        mutex = ctypes.create_string_buffer(64)
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
     elif path == "/stands-still-for-a-while":
         (log,) = pathlib.Path("..").glob("log-*")
         while "has stood still" not in log.read_text():
@@ -385,6 +389,7 @@ def test_window_change_stops_workers_and_keeps_the_master(folder: Path) -> None:
     [
         ("/blocks", r"It is stuck in GET /blocks"),
         ("/blocks-in-c", r"is stuck here:\n(.*\n)*.*main\.py"),
+        ("/blocks-in-c-alone", r"is stuck in GET /blocks-in-c-alone(.*\n)*.*is stuck here:\n(.*\n)*.*main\.py"),
     ],
 )
 def test_worker_that_stands_still_is_replaced_and_says_why(folder: Path, path: str, told: str) -> None:
