@@ -49,6 +49,31 @@ class RequestRefused(NamedTuple):
     reason: str
 
 
+class WebSocketClosed(NamedTuple):
+    """A WebSocket that was open has ended; its opening was announced as a request that finished with 101."""
+
+    client: tuple[str, int] | None
+    scheme: str
+    """``ws`` or ``wss``."""
+    target: bytes
+    """As it stood in the request line."""
+    request_headers: list[tuple[bytes, bytes]]
+    """Of the handshake."""
+    code: int
+    """RFC 6455 §7.4; 1005 when the peer closed without one, 1006 when it did not close."""
+    reason: str
+    messages_received: int
+    messages_sent: int
+    bytes_received: int
+    """Of messages, as the app took them."""
+    bytes_sent: int
+    """Of frames."""
+    duration_s: float
+    """From the handshake request."""
+    finished_at: float
+    """Unix time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a folded traceback."""
@@ -196,6 +221,7 @@ class WorkerDied:
 Event: TypeAlias = (
     RequestFinished
     | RequestRefused
+    | WebSocketClosed
     | Notice
     | ServerStarting
     | LifespanChanged

@@ -70,6 +70,7 @@ HOMES = {
     "typer": ["cli/"],
     "uvloop": ["server/loop.py"],
     "watchfiles": ["supervisor/watch.py"],
+    "websockets": ["protocol/websocket/frames.py"],
     "yaml": ["observe/log_config.py"],
 }
 
@@ -78,6 +79,10 @@ REPLACED = ("daphne", "fastapi_cli", "granian", "gunicorn", "hypercorn", "uvicor
 
 NO_IO_FILES = (
     "protocol/http1/chunked.py",
+    "protocol/websocket/deflate.py",
+    "protocol/websocket/frames.py",
+    "protocol/websocket/handshake.py",
+    "protocol/websocket/session.py",
     "protocol/http1/response.py",
     "protocol/http1/target.py",
     "protocol/proxy.py",

@@ -825,14 +825,6 @@ def _stand_ins(config: Config) -> list[Notice]:
             )
     if config.http2:
         notices.append(Notice("warning", "--http2: HTTP/2 is not served in this version; HTTP/1.1 is."))
-    asked = [
-        known
-        for known in _FIELDS
-        if known.name.startswith("ws_") and getattr(config, known.name) != options.default(known, "api")
-    ]
-    if asked or (not isinstance(config.ws, str) or config.ws not in {"auto", "none"}):
-        flags = ", ".join(options.flag(known) for known in asked) or "--ws"
-        notices.append(Notice("warning", f"{flags}: WebSockets are not served in this version."))
     if (config.uds or config.fd is not None or config.bind) and (config.host, config.port) != ("127.0.0.1", 8000):
         place = "uds" if config.uds else "bind" if config.bind else "fd"
         notices.append(Notice("info", f"host and port have no effect beside {place}."))

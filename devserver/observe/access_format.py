@@ -1,10 +1,11 @@
 """From finished requests to lines of text: one function compiled for one format, used for every line after.
 
 A format is a sequence of literal text and fields. A field is a Python expression over the members of
-:class:`~devserver.events.RequestFinished` and over the shared intermediate values of ``_LOCALS``. All are put into the
-source of a single loop, as :mod:`dataclasses` does for ``__init__``, because the writer thread competes with the event
-loop for the interpreter: a call per field would cost several times as much. Nothing that a user or a stranger wrote
-becomes source: literal text goes in through ``repr``, header names as constants.
+:class:`~devserver.events.RequestFinished`, or of :class:`~devserver.events.WebSocketClosed`, and over the shared
+intermediate values of ``_LOCALS``. All are put into the source of a single loop, as :mod:`dataclasses` does for
+``__init__``, because the writer thread competes with the event loop for the interpreter: a call per field would cost
+several times as much. Nothing that a user or a stranger wrote becomes source: literal text goes in through ``repr``,
+header names as constants.
 
 Pure: no I/O but the clock's time zone. Every expression returns text that is safe to print (see ``escaping``).
 """
@@ -23,10 +24,11 @@ from os import getpid
 from typing import Any, TypeAlias
 
 from devserver.errors import ConfigError
-from devserver.events import RequestFinished
+from devserver.events import RequestFinished, WebSocketClosed
 from devserver.observe.escaping import CLEAN, escape, escape_text
 
-Renderer: TypeAlias = Callable[[Sequence[RequestFinished]], list[str]]
+Finished: TypeAlias = RequestFinished | WebSocketClosed
+Renderer: TypeAlias = Callable[[Sequence[Finished]], list[str]]
 """Gives one line, with its line feed, for each event."""
 
 CACHED_MAX = 4096
@@ -39,10 +41,32 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def text_format(*, colors: bool) -> Renderer:
-    """uvicorn's access line, followed by the duration; ``(incomplete)`` at the end when the response was cut short."""
+    """uvicorn's access line, followed by the duration; ``(incomplete)`` at the end when the response was cut short.
+
+    A WebSocket has a second line when it is closed.
+    """
     level = "\x1b[32mINFO\x1b[0m:     " if colors else "INFO:     "
     bold, plain = ("\x1b[1m", RESET) if colors else ("", "")
-    return _compile(
+    closed = _compile(
+        [
+            level,
+            Field("peers[client]"),
+            f' - "{bold}WebSocket ',
+            Field("text", needs=("text",)),
+            f'{plain}" closed ',
+            Field("code"),
+            Field("f' ({escape_text(reason)})' if reason else ''"),
+            " after ",
+            Field("duration_s", spec=".1f"),
+            "s, ",
+            Field("messages_received"),
+            " in, ",
+            Field("messages_sent"),
+            " out",
+        ],
+        WebSocketClosed,
+    )
+    finished = _compile(
         [
             level,
             Field("peers[client]"),
@@ -61,16 +85,46 @@ def text_format(*, colors: bool) -> Renderer:
         ],
         statuses=_Remembering(lambda status: status_text(status, colors=colors)),
     )
+    return _either(finished, closed)
 
 
 def json_format() -> Renderer:
     """One JSON object a line; every member is escaped by the JSON encoder, everything beyond ASCII included."""
-    return _compile(
+    begin: list[str | Field] = [
+        '{"timestamp":"',
+        Field("stamp", needs=("stamp",)),
+        Field("finished_at % 1 * 1000 // 1", spec="03.0f"),
+        'Z","level":"INFO","logger":"devserver.access","message":"',
+    ]
+    closed = _compile(
         [
-            '{"timestamp":"',
-            Field("stamp", needs=("stamp",)),
-            Field("finished_at % 1 * 1000 // 1", spec="03.0f"),
-            'Z","level":"INFO","logger":"devserver.access","message":"',
+            *begin,
+            "WebSocket ",
+            Field("quoted_path[1:-1]", needs=("quoted_path",)),
+            " closed ",
+            Field("code"),
+            '","client":',
+            Field("quoted_peers[client]"),
+            ',"path":',
+            Field("quoted_path"),
+            ',"query":',
+            Field("quote(ascii_text(query)) if query else '\"\"'", needs=("raw_path",)),
+            ',"code":',
+            Field("code"),
+            ',"reason":',
+            Field("quote(reason)"),
+            *(part for name in _COUNTS for part in (f',"{name}":', Field(name))),
+            ',"duration_ms":',
+            Field("duration_s * 1000", spec=".3f"),
+            ',"user_agent":',
+            Field("quoted(sent.get(b'user-agent'))", needs=("sent",)),
+            "}",
+        ],
+        WebSocketClosed,
+    )
+    finished = _compile(
+        [
+            *begin,
             Field("quoted_verbs[method]"),
             " ",
             Field("quoted_path[1:-1]", needs=("quoted_path",)),
@@ -100,10 +154,13 @@ def json_format() -> Renderer:
             "}",
         ]
     )
+    return _either(finished, closed)
 
 
 def atoms_format(text: str) -> Renderer:
     """The format of ``--access-log-format``: gunicorn's ``%(x)s`` atoms, and ``%(st)s``, ``%(S)s`` and ``%(R)s``.
+
+    The line of a WebSocket that is closed has its close code in the place of the status.
 
     A name that is no atom gives ``-``, as gunicorn does.
 
@@ -121,13 +178,33 @@ def atoms_format(text: str) -> Renderer:
             )
         parts.append("%" if match["name"] is None else _atom(match["name"]))
     parts.append(text[position:])
-    return _compile(parts)
+    return _either(_compile(parts), _compile(parts, WebSocketClosed))
 
 
-def describe(event: RequestFinished) -> dict[str, Any]:
+def _either(finished: Renderer, closed: Renderer) -> Renderer:
+    def render(events: Sequence[Finished]) -> list[str]:
+        if WebSocketClosed not in map(type, events):
+            return finished(events)
+        return [(closed if type(event) is WebSocketClosed else finished)([event])[0] for event in events]
+
+    return render
+
+
+def describe(event: Finished) -> dict[str, Any]:
     """The members of the JSON form as plain values, for log records and whoever formats them in another way."""
     path, _, query = event.target.partition(b"?")
     sent = dict(event.request_headers)
+    if isinstance(event, WebSocketClosed):
+        return {
+            "client": _peer(event.client),
+            "path": _ascii(path),
+            "query": _ascii(query),
+            "code": event.code,
+            "reason": event.reason,
+            **{name: getattr(event, name) for name in _COUNTS},
+            "duration_ms": round(event.duration_s * 1000, 3),
+            "user_agent": _decoded(sent.get(b"user-agent")),
+        }
     return {
         "client": _peer(event.client),
         "method": event.method,
@@ -142,8 +219,10 @@ def describe(event: RequestFinished) -> dict[str, Any]:
     }
 
 
-def uvicorn_args(event: RequestFinished) -> tuple[str, str, str, str, int]:
+def uvicorn_args(event: Finished) -> tuple[str, str, str, str, int]:
     """``(client_addr, method, full_path, http_version, status)``, which uvicorn's access records carry as ``args``."""
+    if isinstance(event, WebSocketClosed):
+        return _peer(event.client), "WebSocket", escape(event.target), "1.1", event.code
     return _peer(event.client), escape_text(event.method), escape(event.target), event.http_version, event.status
 
 
@@ -182,6 +261,10 @@ _LOCALS = {
 }
 _ALSO = {"path": "text", "quoted_path": "raw_path", "stamp": "now", "moment": "now"}
 
+_COUNTS = ("messages_received", "messages_sent", "bytes_received", "bytes_sent")
+_LIKE_A_REQUEST = "method, http_version, status, body_bytes, response_headers = 'GET', '1.1', code, bytes_sent, ()"
+"""What the fields of a request mean for a WebSocket that was closed."""
+
 _TEMPLATE = """\
 def render(events):
     stamp_second = moment_second = -1
@@ -196,10 +279,12 @@ def render(events):
 """
 
 
-def _compile(parts: Sequence[str | Field], **names: object) -> Renderer:
+def _compile(parts: Sequence[str | Field], kind: type[Finished] = RequestFinished, **names: object) -> Renderer:
     needed = {name for part in parts if isinstance(part, Field) for name in part.needs}
     needed |= {_ALSO[name] for name in needed if name in _ALSO}
     statements = [statement for name, statement in _LOCALS.items() if name in needed]
+    if kind is WebSocketClosed:
+        statements.insert(0, _LIKE_A_REQUEST)
     line = []
     for index, part in enumerate([*parts, "\n"]):
         if isinstance(part, str):
@@ -209,7 +294,7 @@ def _compile(parts: Sequence[str | Field], **names: object) -> Renderer:
             statements.append(f"value_{index} = {part.source}")
             line.append(f"f'{{value_{index}:{part.spec}}}'" if part.spec else f"f'{{value_{index}}}'")
     source = _TEMPLATE.format(
-        members=", ".join(RequestFinished._fields), statements="\n        ".join(statements), line=" ".join(line)
+        members=", ".join(kind._fields), statements="\n        ".join(statements), line=" ".join(line)
     )
     scope: dict[str, Any] = {**_NAMES, **names}
     exec(source, scope)

@@ -21,8 +21,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from devserver.errors import ConfigError
-from devserver.events import Emitter, RequestFinished
-from devserver.observe.access_format import Renderer, atoms_format, describe, json_format, text_format, uvicorn_args
+from devserver.events import Emitter, RequestFinished, WebSocketClosed
+from devserver.observe.access_format import (
+    Finished,
+    Renderer,
+    atoms_format,
+    describe,
+    json_format,
+    text_format,
+    uvicorn_args,
+)
 from devserver.observe.logging import AccessFormatter, JsonFormatter, StreamHandler, is_our_access_handler
 from devserver.observe.writer import Outlet, Pump
 
@@ -37,7 +45,7 @@ SLICE = 256
 
 
 class AccessLog:
-    """Writes one line for every finished request.
+    """Writes one line for every finished request, and for every WebSocket that was closed.
 
     :param config: ``access_log``, ``access_log_format``, ``access_log_file`` and ``log_format`` are read. Call
         :func:`devserver.observe.logging.configure` before.
@@ -51,7 +59,7 @@ class AccessLog:
         self._json = config.log_format == "json"
         self._wanted = config.access_log
         self._renderers: dict[str, Renderer] = {}
-        self._events: list[RequestFinished] = []
+        self._events: list[Finished] = []
         self._dropped = 0
         self._drop_lock = threading.Lock()
         self._reopen = False
@@ -69,7 +77,7 @@ class AccessLog:
     def attach(self, emitter: Emitter) -> None:
         """Listens to finished requests, unless nobody would see the lines: then no event is ever built."""
         if self.enabled:
-            emitter.listen(self._collector(), (RequestFinished,))
+            emitter.listen(self._collector(), (RequestFinished, WebSocketClosed))
 
     def reopen(self) -> None:
         """Opens the file again under its name, after it was rotated. Safe in a signal handler."""
@@ -90,11 +98,11 @@ class AccessLog:
             self._file.close()
         return finished
 
-    def _collector(self) -> Callable[[RequestFinished], None]:
+    def _collector(self) -> Callable[[Finished], None]:
         # This runs on the loop for every request; a closure over locals costs half of what a method does.
         events, append, wake, drop = self._events, self._events.append, self._pump.wake, self._count_dropped
 
-        def collect(event: RequestFinished) -> None:
+        def collect(event: Finished) -> None:
             waiting = len(events)
             if waiting >= EVENTS_MAX:
                 drop(1)
@@ -130,7 +138,7 @@ class AccessLog:
             self._tell_dropped(outlet)
         return bool(waiting) or outlet.waiting
 
-    def _pass_on(self, batch: list[RequestFinished], route: Route) -> None:
+    def _pass_on(self, batch: list[Finished], route: Route) -> None:
         if route.records:
             batch = self._log(batch, to_handlers=route.handlers)
         outlet = route.outlet
@@ -144,7 +152,7 @@ class AccessLog:
             self._tell_dropped(outlet)
         outlet.put("".join(route.render(batch)).encode("utf-8", "backslashreplace"))
 
-    def _log(self, batch: list[RequestFinished], *, to_handlers: bool) -> list[RequestFinished]:
+    def _log(self, batch: list[Finished], *, to_handlers: bool) -> list[Finished]:
         """Makes records, gives them to the handlers, and returns the requests that the filters let through."""
         theirs = _theirs()
         filterers = (self._logger,) if theirs is None else (self._logger, theirs)
@@ -255,7 +263,7 @@ class AccessRecord(logging.LogRecord):
     :param line: the whole line when a format was given; it is then the record's message.
     """
 
-    def __init__(self, event: RequestFinished, line: str | None) -> None:
+    def __init__(self, event: Finished, line: str | None) -> None:
         super().__init__(
             "devserver.access",
             logging.INFO,
@@ -301,7 +309,7 @@ def _kind(formatter: logging.Formatter | None) -> str:
     return "json"
 
 
-def _no_lines(_: Sequence[RequestFinished]) -> list[str]:
+def _no_lines(_: Sequence[Finished]) -> list[str]:
     return []
 
 

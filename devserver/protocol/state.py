@@ -53,8 +53,12 @@ class Connection(Protocol):
     def begun(self) -> bool:
         """Whether the head of a request has been read that is not answered yet."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays open until one of the peers closes it: it does not become idle."""
+
     def shutdown(self) -> None:
-        """Takes no further request after those whose bytes have arrived; closes at once when idle."""
+        """Takes no further request after those whose bytes have arrived; closes at once when idle or lasting."""
 
     def abort(self) -> None:
         """Drops the connection with whatever it has not sent."""
@@ -269,6 +273,32 @@ class ServerState:
         held, self._held_heads = self._held_heads, []
         for exchange in held:
             exchange.release_head()
+
+    # Other protocols
+
+    @property
+    def speaks_websocket(self) -> bool:
+        """Whether a request may become a WebSocket."""
+        return bool(self.config.ws != "none")
+
+    def open_websocket(self, connection: Any, head: bytes, line: Any, scope: Scope) -> Any:
+        """The exchange of a request that asks for a WebSocket; see :mod:`devserver.protocol.negotiate`."""
+        # Imported when it is asked for: many servers never are.
+        from devserver.protocol.negotiate import open_websocket
+
+        return open_websocket(connection, head, line, scope)
+
+    def replace(self, old: Connection, new: Connection) -> None:
+        """Another protocol has taken over a connection."""
+        if old not in self.connections:
+            return
+        self.connections.discard(old)
+        self.connections.add(new)
+        if old in self._placed:
+            self._placed.discard(old)
+            self._placed.add(new)
+        elif old in self._surplus:
+            self._surplus = {new if each is old else each: None for each in self._surplus}
 
     # Overload
 

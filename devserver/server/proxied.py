@@ -130,7 +130,7 @@ class _Head:
         self._socket = sock
         self._peer = peer
         self._data = b""
-        self.listed = False
+        self.listed = self.lasting = False
         timeout_s = self._state.config.timeout_request_head
         self.deadline = self._state.loop.time() + timeout_s if timeout_s else 0.0
         self._state.connections.add(self)

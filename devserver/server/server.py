@@ -263,6 +263,11 @@ class Server:
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
         chosen = connection_class(self.config.http)
+        if self.config.ws not in ("auto", "none"):
+            # A wrong name is told at the start; what our own takes is imported with the first WebSocket.
+            from devserver.protocol.negotiate import load_class
+
+            load_class(self.config.ws)
 
         def make(header: ProxyHeader | None = None) -> asyncio.BaseProtocol:
             return chosen(state) if header is None else chosen(state, header)

@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import dataclasses
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -92,6 +93,8 @@ def import_ahead(config: Config) -> None:
         loops.loop_factory(config.loop)
         connection_class(config.http)
         load_parser(config.http)
+        if config.ws != "none":
+            importlib.import_module("devserver.protocol.negotiate")
     gc.collect()
     gc.freeze()
 
@@ -303,6 +306,10 @@ class PoolServer(Server):
         # And one lets those connections begin.
         await asyncio.sleep(0)
         state.stopping = True
+        for connection in [*state.connections]:
+            if connection.lasting:
+                # It has no next request to wait for; its client comes back, to another worker.
+                connection.shutdown()
         grace_s = self.config.timeout_graceful_shutdown
         deadline = float("inf") if grace_s is None else state.loop.time() + grace_s
         while len(self._ways) < 2 and state.loop.time() < deadline:

@@ -204,7 +204,9 @@ def give_back(taken: deque[Message], give: Give, *, keep: bool) -> None:
 
 
 def _end_stream(connection: Connection) -> None:
-    """Ends a stream of events, which has no end of its own; its client comes back by itself."""
+    """Ends a WebSocket or a stream of events, which have no end of their own; their clients come back by themselves."""
+    if connection.lasting:
+        connection.shutdown()
     exchange = connection.exchange if isinstance(connection, Http1Connection) else None
     if exchange is not None and exchange.endless and exchange.task is not None:
         exchange.task.cancel()

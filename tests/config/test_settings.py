@@ -198,12 +198,10 @@ def test_own_implementations_are_kept() -> None:
     assert config.notices == ()
 
 
-def test_websocket_options_are_taken_with_one_notice() -> None:
+def test_only_what_is_not_ours_is_noticed() -> None:
     assert notices() == []
     assert notices(ws="none") == []
-    assert notices(ws_max_size=1, ws_ping_interval=None) == [
-        "--ws-max-size, --ws-ping-interval: WebSockets are not served in this version."
-    ]
+    assert notices(ws_max_size=1, ws_ping_interval=None) == []
     assert notices(ws="wsproto") == ["--ws wsproto: devserver's own implementation serves instead."]
     assert notices(http2=True) == ["--http2: HTTP/2 is not served in this version; HTTP/1.1 is."]
 

@@ -20,6 +20,7 @@ from devserver.events import (
     Notice,
     RequestFinished,
     RequestRefused,
+    WebSocketClosed,
 )
 from devserver.protocol.http1.connection import Http1Connection
 from devserver.protocol.state import ServerState
@@ -213,7 +214,7 @@ class MemoryClient:
         loop = self._server.loop
         loop.settle()
         while self._pending and self.transport.reading:
-            loop.call_soon(self.connection.data_received, self._pending.pop(0))
+            loop.call_soon(self._protocol.data_received, self._pending.pop(0))
             loop.settle()
         if self.transport.closing:
             self._pending.clear()
@@ -223,8 +224,13 @@ class MemoryClient:
             loop.settle()
 
     def _deliver_eof(self) -> None:
-        if not self.connection.eof_received():
+        if not self._protocol.eof_received():
             self.transport.close()
+
+    @property
+    def _protocol(self) -> asyncio.Protocol:
+        """Whom the transport calls: another one after an upgrade."""
+        return cast("asyncio.Protocol", self.transport.get_protocol())
 
     @property
     def unread(self) -> int:
@@ -239,7 +245,7 @@ class MemoryClient:
     @property
     def gone(self) -> bool:
         """Whether the server has let go of the connection altogether."""
-        return self.transport.lost and self.connection not in self._server.state.connections
+        return self.transport.lost and self._protocol not in self._server.state.connections
 
     @property
     def sent(self) -> bytes:
@@ -266,7 +272,7 @@ class MemoryServer:
         self.loop.set_exception_handler(lambda _, context: self.failures.append(context))
         self.events: list[Any] = []
         emitter = Emitter()
-        emitter.listen(self.events.append, (AppRaised, Notice, RequestFinished, RequestRefused))
+        emitter.listen(self.events.append, (AppRaised, Notice, RequestFinished, RequestRefused, WebSocketClosed))
         self.emitter = emitter
         self.state = ServerState(
             config,

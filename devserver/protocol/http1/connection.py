@@ -35,7 +35,7 @@ _NAME_LENGTH_MAX = 64
 
 # Fields whose values change how the message is read, or whom it comes from. They are collected apart, so that a
 # request with a Host alone is known to need no further look, and every other field costs one dict look-up.
-_FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host transfer-encoding".split())
+_FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host transfer-encoding upgrade".split())
 _FORWARDED_FIELDS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
@@ -61,6 +61,7 @@ class Judgement(NamedTuple):
     expects_continue: bool
     is_forwarded: bool
     """A trusted proxy may have something to say."""
+    asks_for_websocket: bool
 
 
 class Http1Connection(asyncio.Protocol):
@@ -270,6 +271,11 @@ class Http1Connection(asyncio.Protocol):
         """Whether the head of a request has been read that is not answered yet."""
         return self.exchange is not None
 
+    @property
+    def lasting(self) -> bool:
+        """See :class:`devserver.protocol.state.Connection`."""
+        return False
+
     def release(self) -> bytes | None:
         """See :class:`devserver.protocol.state.Connection`. What is encrypted stays, since the keys are here."""
         if self.exchange is not None or self._mode != HEAD or self._scheme == "https":
@@ -370,6 +376,26 @@ class Http1Connection(asyncio.Protocol):
             if self._reading_paused:
                 self._resume_reading()
             self._open_body_window()
+
+    def switch(self, protocol: asyncio.BaseProtocol, head: bytes) -> bytes:
+        """Answers with ``head`` and gives the transport to another protocol (RFC 9110 §7.8), which takes our place in
+        the state.
+
+        :param head: a 101 response; empty when the other one answers.
+        :returns: what the peer has sent after its request.
+        """
+        if head:
+            self.transport.write(head)
+        received = self._raw[self._position :]
+        self._raw, self._position = b"", 0
+        self._mode = CLOSED
+        self.lost = True
+        self.deadline = 0.0
+        self.exchange = None
+        self.transport.set_protocol(protocol)
+        if self._reading_paused:
+            self.transport.resume_reading()
+        return received
 
     def abandon(self, exchange: Exchange) -> None:
         """The response cannot be completed: the connection is cut, so that the peer can tell (RFC 9112 §8)."""
@@ -475,10 +501,11 @@ class Http1Connection(asyncio.Protocol):
         first, _, block = head.partition(b"\r\n")
         line = seen_lines.get(first) or parse_request_line(first)
         if block == self._judged_block and line.is_plain:
-            headers, length, keep_alive, expects_continue, is_forwarded = self._judged
+            headers, length, keep_alive, expects_continue, is_forwarded, asks_for_websocket = self._judged
             headers = headers.copy()
         else:
-            headers, length, keep_alive, expects_continue, is_forwarded = judged = self._judge(head, line)
+            judged = self._judge(head, line)
+            headers, length, keep_alive, expects_continue, is_forwarded, asks_for_websocket = judged
             if line.is_plain and len(block) <= _JUDGED_BYTES_MAX:
                 self._judged_block = block
                 self._judged = judged
@@ -490,6 +517,9 @@ class Http1Connection(asyncio.Protocol):
         self.deadline = 0.0
         if self.write_paused:
             self._watch_writing()
+        if asks_for_websocket and line.method == "GET" and state.speaks_websocket:
+            self._open_websocket(head, line, scope, length)
+            return
         if not length:
             self._mode = BUSY
             self.exchange = Exchange(self, scope, line, keep_alive, True, False)
@@ -521,6 +551,17 @@ class Http1Connection(asyncio.Protocol):
             self._resume_reading()
         if self._mode == BODY and not self._reading_paused:
             self._open_body_window()
+
+    def _open_websocket(self, head: bytes, line: RequestLine, scope: dict[str, Any], length: int) -> None:
+        """Makes the exchange that may become a WebSocket (RFC 6455 §4.2).
+
+        :raises Refusal: the handshake is malformed.
+        """
+        if length:
+            raise Refusal(400, "A WebSocket handshake has no body.")
+        self._parser = None
+        self._mode = BUSY
+        self.exchange = self.state.open_websocket(self, head, line, scope)
 
     def _judge(self, head: bytes, line: RequestLine) -> Judgement:
         """Has the parser read the field lines, and holds them against the rules and the limits.
@@ -565,6 +606,7 @@ class Http1Connection(asyncio.Protocol):
         length: int | None = None
         chunked = expects_continue = is_forwarded = False
         options: set[bytes] = set()
+        upgrades: list[bytes] = []
         hosts = content_types = 0
         for name, value in fields:
             if name == b"host":
@@ -584,6 +626,8 @@ class Http1Connection(asyncio.Protocol):
                 if value.lower() != b"100-continue":
                     raise Refusal(417, "The only expectation met here is 100-continue.")
                 expects_continue = is_1_1
+            elif name == b"upgrade":
+                upgrades += value.lower().split(b",")
             else:
                 is_forwarded = self._trusted
         if hosts > 1 or (not hosts and is_1_1):
@@ -595,7 +639,10 @@ class Http1Connection(asyncio.Protocol):
         if line.authority is not None:
             headers = [(b"host", line.authority), *(field for field in headers if field[0] != b"host")]
         keep_alive = self.state.keeps_alive and b"close" not in options and (is_1_1 or b"keep-alive" in options)
-        return Judgement(headers, _CHUNKED if chunked else length or 0, keep_alive, expects_continue, is_forwarded)
+        # HTTP/1.0 has no Upgrade (RFC 9110 §7.8).
+        asks_for_websocket = is_1_1 and b"upgrade" in options and any(each.strip() == b"websocket" for each in upgrades)
+        length = _CHUNKED if chunked else length or 0
+        return Judgement(headers, length, keep_alive, expects_continue, is_forwarded, asks_for_websocket)
 
     def _listen_to_proxy(self, headers: list[tuple[bytes, bytes]], scope: dict[str, Any]) -> None:
         """Puts what a trusted proxy says about the request into its scope."""
@@ -777,7 +824,13 @@ class Http1Connection(asyncio.Protocol):
         self.exchange = None
         retry_after_s = RETRY_AFTER_S if refusal.status == 503 else 0
         self.transport.write(
-            error_response(refusal.status, refusal.reason, state.default_headers, retry_after_s=retry_after_s)
+            error_response(
+                refusal.status,
+                refusal.reason,
+                state.default_headers,
+                retry_after_s=retry_after_s,
+                fields=refusal.fields,
+            )
         )
         self.lost = True
         self._linger()

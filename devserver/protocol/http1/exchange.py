@@ -542,7 +542,7 @@ class Exchange:
             if self.stage != COMPLETE:
                 self.connection.abandon(self)
             return
-        if self.connection.lost and _means_disconnected(exc):
+        if self.connection.lost and means_disconnected(exc):
             return
         if isinstance(exc, (SystemExit, KeyboardInterrupt)):
             state.on_fatal(exc)
@@ -630,7 +630,7 @@ _EXPECTED = {
 }
 
 
-def _means_disconnected(exc: BaseException | None) -> bool:
+def means_disconnected(exc: BaseException | None) -> bool:
     """Whether an exception is ours, or was raised in its place: Starlette has a ClientDisconnect of its own."""
     for _ in range(_CAUSES_MAX):
         if exc is None or isinstance(exc, ClientDisconnected):

@@ -22,6 +22,7 @@ STATUS_LINES: dict[int, bytes] = {
     if status >= 200
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\n"
 BODILESS = frozenset({204, 304})
 """Statuses whose responses have no content, whatever the app sends (RFC 9110 §15.3.5, §15.4.5)."""
 
@@ -169,20 +170,35 @@ def encode_early_hints(links: Iterable[bytes]) -> bytes:
     return b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % block
 
 
-def error_response(status: int, reason: str, defaults: bytes, *, retry_after_s: int = 0) -> bytes:
+def error_response(
+    status: int,
+    reason: str,
+    defaults: bytes,
+    *,
+    retry_after_s: int = 0,
+    fields: Iterable[tuple[bytes, bytes]] = (),
+) -> bytes:
     """A whole response that says in plain text what was wrong, and closes the connection.
 
     :param reason: one sentence; it is the body.
     :param defaults: the server's default header lines.
     :param retry_after_s: when not 0, the Retry-After field (RFC 9110 §10.2.3).
+    :param fields: others that it has; of ours, since they are not checked.
     """
     body = reason.encode("utf-8") + b"\n"
-    retry = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
-    head = b"%b%bcontent-type: text/plain; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (
+    options = b"close"
+    lines = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
+    for name, value in fields:
+        if name == b"connection":
+            options += b", " + value
+        else:
+            lines += b"%b: %b\r\n" % (name, value)
+    head = b"%b%bcontent-type: text/plain; charset=utf-8\r\n%bcontent-length: %d\r\nconnection: %b\r\n\r\n" % (
         status_line(status),
         defaults,
-        retry,
+        lines,
         len(body),
+        options,
     )
     return head + body
 
