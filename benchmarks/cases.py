@@ -11,10 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.clients import hold_idle_connections, probe_beside_reader
+from benchmarks.clients import hold_idle_connections, percentile, probe_beside_reader
 from benchmarks.process import ServerFailedError, ServerProcess, free_port
 from benchmarks.servers import CONTENDERS, Contender, Wanted
+from benchmarks.websocket import Messages, handshake, run_messages
 from benchmarks.wrk import Load, run_wrk
+
+WEBSOCKETS = 32
+"""Connections of the cases about messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Case:
     metrics: tuple[Metric, ...]
     app: str = "raw:hello"
     load: Load = field(default_factory=Load)
+    messages: Messages | None = None
+    """What WebSockets send."""
     answer: bytes | int | None = b"Hello, world!"
     """What the body of the first answer must be, or how long; None when anything is right."""
     access_log: bool = False
@@ -127,6 +133,42 @@ def measure_idle(case: Case, contender: Contender, conditions: Conditions) -> Fi
     return {"kib": (after - before) / held / 1024, "base_mib": before / (1 << 20), "total_mib": after / (1 << 20)}
 
 
+def measure_messages(case: Case, contender: Contender, conditions: Conditions) -> Figures:
+    """WebSocket messages a second that are echoed, and CPU time a message."""
+    wanted = Wanted(case.app, free_port())
+    load = case.messages
+    if load is None:
+        raise AssertionError("the case says what is sent")
+    with conditions.start(contender, wanted) as server:
+        server.wait_ready()
+        run_messages(wanted.port, load, connections=WEBSOCKETS, seconds=1)
+        cpu_before_s = server.cpu_s()
+        outcome = run_messages(wanted.port, load, connections=WEBSOCKETS, seconds=conditions.seconds)
+        cpu_s = server.cpu_s() - cpu_before_s
+    return {
+        "rate": outcome.messages / outcome.duration_s,
+        "cpu_us": cpu_s * 1e6 / outcome.messages,
+        "p50_ms": percentile(outcome.taken_s, 50) * 1000,
+        "p99_ms": percentile(outcome.taken_s, 99) * 1000,
+        "busy": 100 * cpu_s / outcome.duration_s,
+    }
+
+
+def measure_idle_websockets(case: Case, contender: Contender, conditions: Conditions) -> Figures:
+    """What an idle WebSocket costs in memory."""
+    wanted = Wanted(case.app, free_port(), idle=True)
+    with conditions.start(contender, wanted) as server:
+        server.wait_ready()
+        run_messages(wanted.port, Messages(64), connections=WEBSOCKETS, seconds=1)
+        before = server.rss_bytes()
+        request = handshake(wanted.port, compressed=True)
+        count = conditions.idle_connections
+        after, held = asyncio.run(hold_idle_connections(wanted.port, count, server.rss_bytes, request))
+    if held < count:
+        raise ServerFailedError(f"only {held} of {count} connections were held")
+    return {"kib": (after - before) / held / 1024, "base_mib": before / (1 << 20), "total_mib": after / (1 << 20)}
+
+
 def measure_start(case: Case, contender: Contender, conditions: Conditions) -> Figures:
     """Time from the start of the process to its first answer; the best of three, since only delays are noise."""
     taken = []
@@ -160,6 +202,13 @@ def _check_answer(case: Case, port: int) -> None:
 LOAD_METRICS = (
     Metric("rate", "requests/s", ratio=True),
     Metric("cpu_us", "CPU µs/request", 1, ratio=True),
+    Metric("p50_ms", "p50 ms", 2),
+    Metric("p99_ms", "p99 ms", 2),
+    Metric("busy", "core %"),
+)
+MESSAGE_METRICS = (
+    Metric("rate", "messages/s", ratio=True),
+    Metric("cpu_us", "CPU µs/message", 1, ratio=True),
     Metric("p50_ms", "p50 ms", 2),
     Metric("p99_ms", "p99 ms", 2),
     Metric("busy", "core %"),
@@ -211,6 +260,31 @@ CASES = {
                 Metric("total_mib", "MiB with all", 1),
             ),
             floor=True,
+        ),
+        Case(
+            *("ws", "WebSocket, 64 bytes, echoed", measure_messages, MESSAGE_METRICS, "raw:messages"),
+            messages=Messages(64),
+        ),
+        Case(
+            *("ws-4k", "WebSocket, 4 KiB, echoed", measure_messages, MESSAGE_METRICS, "raw:messages"),
+            messages=Messages(4096),
+        ),
+        Case(
+            *("ws-64k", "WebSocket, 64 KiB, echoed", measure_messages, MESSAGE_METRICS, "raw:messages"),
+            messages=Messages(65536),
+        ),
+        Case(
+            *("ws-deflate", "WebSocket, 4 KiB, compressed, echoed", measure_messages, MESSAGE_METRICS, "raw:messages"),
+            messages=Messages(4096, compressed=True),
+        ),
+        Case(
+            *("ws-idle", "memory of an idle WebSocket", measure_idle_websockets),
+            (
+                Metric("kib", "KiB/connection", 2, ratio=True),
+                Metric("base_mib", "MiB before", 1),
+                Metric("total_mib", "MiB with all", 1),
+            ),
+            app="raw:messages",
         ),
         Case("start", "start to the first answer, raw ASGI app", measure_start, START_METRICS, floor=True),
         Case(

@@ -124,14 +124,17 @@ class _Idler(asyncio.Protocol):
         self.idlers.note()
 
 
-async def hold_idle_connections(port: int, count: int, measure: Callable[[], int]) -> tuple[int, int]:
+async def hold_idle_connections(
+    port: int, count: int, measure: Callable[[], int], request: bytes = b""
+) -> tuple[int, int]:
     """Opens ``count`` connections, has one request answered on each, and keeps them.
 
+    :param request: another one than a plain GET.
     :param measure: called once all of them are idle.
     :returns: what ``measure`` returned, and how many connections were still open then.
     """
     loop = asyncio.get_running_loop()
-    head = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    head = request or f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     idlers = _Idlers(0)
     transports: list[asyncio.Transport] = []
     try:

@@ -79,6 +79,21 @@ async def endless(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": DROP, "more_body": True})
 
 
+async def messages(scope: Scope, receive: Receive, send: Send) -> None:
+    """Echoes the messages of a WebSocket; a greeting for requests."""
+    if scope["type"] == "http":
+        return await answer(send, PLAIN, GREETING)
+    if scope["type"] != "websocket":
+        return await lifespan(receive, send)
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def answer(send: Send, kind: tuple[bytes, bytes], body: bytes) -> None:
     """One response of known length."""
     headers = [kind, (b"content-length", str(len(body)).encode())]

@@ -22,7 +22,7 @@ class FakeConnection:
         self.state = state
         self.after = after
         self.deadline = deadline
-        self.listed = False
+        self.listed = self.lasting = False
         self.expired: list[float] = []
         self.told: list[str] = []
         state.connections.add(self)

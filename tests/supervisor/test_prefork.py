@@ -13,9 +13,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from tests.support.certificates import make_certificate, make_signed_certificate
 from tests.support.ports import free_port
@@ -37,6 +40,13 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.shutdown.complete"})
         return
     path, body = scope["path"], str(number)
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": str(os.getpid())})
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": str(number)})
+        return
     if path == "/pid":
         body = str(os.getpid())
     elif path == "/slow":
@@ -378,6 +388,51 @@ def test_window_change_stops_workers_and_keeps_the_master(folder: Path) -> None:
         running.send(signal.SIGHUP)
         until(lambda: len(running.workers) == 2)
         assert running.get().body == "1"
+
+
+# WebSockets
+
+
+@contextlib.contextmanager
+def websockets(running: Running, count: int) -> Iterator[list[ClientConnection]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/")) for _ in range(count)]
+
+
+def close_code(socket: ClientConnection) -> int | None:
+    """What the server closes with; None when it does not close properly."""
+    with pytest.raises(ConnectionClosed) as closed:
+        socket.recv(PATIENCE_S)
+    return None if closed.value.rcvd is None else closed.value.rcvd.code
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGTTOU, signal.SIGUSR2])
+def test_open_websocket_sees_1012_when_its_worker_goes(folder: Path, number: signal.Signals) -> None:
+    with prod(folder, "-w", "2") as running, websockets(running, 16) as sockets:
+        served = [int(each.recv(PATIENCE_S)) for each in sockets]
+        assert {*served} == {*running.workers}
+        running.send(number)
+        if number == signal.SIGUSR2:
+            running.wait("is ready", 4)
+            running.send(signal.SIGTERM)
+        if number == signal.SIGTTOU:
+            until(lambda: sum(map(alive, {*served})) == 1)
+        else:
+            until(lambda: not any(map(alive, {*served})))
+        codes = {close_code(each) for each, pid in zip(sockets, served, strict=True) if not alive(pid)}
+        assert codes == {1012}
+
+
+def test_closed_websocket_comes_back_to_a_new_worker(folder: Path) -> None:
+    with prod(folder, "-w", "2") as running, load(running) as clients, websockets(running, 8) as sockets:
+        served = {int(each.recv(PATIENCE_S)) for each in sockets}
+        running.send(signal.SIGHUP)
+        assert {close_code(each) for each in sockets} == {1012}
+        until(lambda: not any(map(alive, served)))
+        with websockets(running, 1) as (again,):
+            assert int(again.recv(PATIENCE_S)) not in served
+        clients.more()
+        assert clients.failed == []
 
 
 # A loop that stands still

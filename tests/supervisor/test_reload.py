@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from devserver.supervisor.changes import AGAIN_AFTER_S
 from tests.support.reload import PATIENCE_S, Project, alive, answering, serve, until
@@ -583,6 +585,28 @@ def test_stream_of_events_does_not_delay_a_reload(project: Project) -> None:
             project.write("main.py", answering("'2'"))
             session.wait("Reloaded")
             assert session.get().body == "2"
+
+
+def test_websocket_is_closed_with_1012_and_the_new_code_answers(project: Project) -> None:
+    app = """
+async def app(scope, receive, send):
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": %r})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+"""
+    project.write("main.py", app % "1")
+    with serve(project, timeout_graceful_shutdown=600, lifespan="off") as session:
+        url = "ws://{}:{}/".format(*session.address)
+        with connect(url) as old:
+            assert old.recv(PATIENCE_S) == "1"
+            project.write("main.py", app % "2")
+            with pytest.raises(ConnectionClosed) as closed:
+                old.recv(PATIENCE_S)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+        with connect(url) as new:
+            assert new.recv(PATIENCE_S) == "2"
 
 
 def test_open_stream_holds_a_reload_up_for_no_longer_than_the_grace(project: Project) -> None:

@@ -245,7 +245,7 @@ class MemoryClient:
     @property
     def gone(self) -> bool:
         """Whether the server has let go of the connection altogether."""
-        return self.transport.lost and self._protocol not in self._server.state.connections
+        return self.transport.lost and cast("Any", self._protocol) not in self._server.state.connections
 
     @property
     def sent(self) -> bytes:

@@ -85,14 +85,17 @@ class WebSocketConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_asked",
         "_begun_at",
         "_bytes_in",
         "_bytes_out",
+        "_bytes_taken",
         "_close_code",
         "_close_reason",
         "_closed_by_app",
         "_connect_taken",
         "_drain_waiter",
+        "_has_event",
         "_heard",
         "_messages_in",
         "_messages_out",
@@ -101,7 +104,6 @@ class WebSocketConnection(asyncio.Protocol):
         "_pinged",
         "_queue",
         "_queue_max",
-        "_queued_bytes",
         "_reading_paused",
         "_session",
         "_turns_left",
@@ -110,7 +112,6 @@ class WebSocketConnection(asyncio.Protocol):
         "_write_left",
         "deadline",
         "listed",
-        "scope",
         "state",
         "transport",
         "write_paused",
@@ -120,8 +121,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(self, state: ServerState, scope: Scope, opening: Opening) -> None:
         self.state = state
-        self.scope = scope
         self._opening = opening
+        self._asked = (scope["client"], scope["scheme"], scope["headers"])
+        """For the log; the scope is the app's, to change as it likes."""
         self.deadline = 0.0
         self.listed = False
         self.write_paused = False
@@ -130,13 +132,14 @@ class WebSocketConnection(asyncio.Protocol):
         self._queue: deque[str | bytes] = deque()
         """Messages that the app has not taken."""
         self._queue_max = state.config.ws_max_queue
-        self._queued_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._turns_left = TURNS
         self._write_left = BYTES_PER_TURN
         self._unsent_bytes = 0
+        self._has_event = True
+        """There may be something else for the app than messages."""
         self._connect_taken = False
         self._close_code = 0
         """What the app is told at the end; 0 as long as there is none."""
@@ -147,7 +150,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._heard = False
         """Something has come since the deadline was set."""
         self._begun_at = time.perf_counter()
-        self._messages_in = self._messages_out = self._bytes_in = self._bytes_out = 0
+        self._messages_in = self._messages_out = self._bytes_out = 0
+        self._bytes_in = self._bytes_taken = 0
+        """Of messages that have arrived, and of those that the app has taken."""
 
     # The event loop's side
 
@@ -186,11 +191,12 @@ class WebSocketConnection(asyncio.Protocol):
             if self._phase == OPEN:
                 self._messages_in += len(messages)
                 for message in messages:
-                    self._queued_bytes += len(message)
+                    self._bytes_in += len(message)
                 queue.extend(messages)
-                if self._waiter is not None and not self._waiter.done():
-                    self._waiter.set_result(None)
-                if len(queue) >= self._queue_max or self._queued_bytes > READ_HIGH_WATER:
+                waiter = self._waiter
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+                if len(queue) >= self._queue_max or self._bytes_in - self._bytes_taken > READ_HIGH_WATER:
                     self._pause_reading()
             elif len(messages) == room:
                 # Our Close frame has been sent: what still comes is not for the app, save the peer's.
@@ -293,47 +299,47 @@ class WebSocketConnection(asyncio.Protocol):
 
     async def receive(self) -> Message:
         """The next event for the app (ASGI WebSocket spec: connect, receive, disconnect)."""
-        while True:
-            queue = self._queue
-            if queue:
-                self._turns_left -= 1
-                if self._turns_left <= 0:
-                    self._turns_left = TURNS
-                    await _yield_once()
-                return self._take(queue.popleft())
-            if self._phase == OPEN and self._session.end is not None:
-                self._answer_end()
-            if self._close_code:
-                return {"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason}
-            if not self._connect_taken:
-                self._connect_taken = True
-                return {"type": "websocket.connect"}
+        queue = self._queue
+        if queue:
+            self._turns_left -= 1
+            if self._turns_left <= 0:
+                self._turns_left = TURNS
+                await _yield_once()
+        while not queue:
+            if self._has_event:
+                event = self._next_event()
+                if event is not None:
+                    return event
             self._turns_left = TURNS
             self._write_left = BYTES_PER_TURN
-            await self._wait()
-
-    def _take(self, message: str | bytes) -> Message:
-        size = len(message)
-        self._bytes_in += size
-        self._queued_bytes -= size
-        if self._reading_paused and not self._queue:
+            if self._waiter is None:
+                self._waiter = waiter = self.state.loop.create_future()
+                try:
+                    await waiter
+                finally:
+                    self._waiter = None
+            else:
+                # Several tasks may wait at once.
+                await asyncio.shield(self._waiter)
+        message = queue.popleft()
+        self._bytes_taken += len(message)
+        if self._reading_paused and not queue:
             self._resume_reading()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}
 
-    async def _wait(self) -> None:
-        """Returns when something has changed, or may have."""
-        waiter, earlier = self.state.loop.create_future(), self._waiter
-        if earlier is not None:
-            # Several tasks may wait at once: each wakes the one that came before it.
-            waiter.add_done_callback(lambda _: _wake(earlier))
-        self._waiter = waiter
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:
-                self._waiter = None
+    def _next_event(self) -> Message | None:
+        """What there is besides messages."""
+        if self._phase == OPEN and self._session.end is not None:
+            self._answer_end()
+        if self._close_code:
+            return {"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason}
+        self._has_event = False
+        if self._connect_taken:
+            return None
+        self._connect_taken = True
+        return {"type": "websocket.connect"}
 
     async def send(self, message: Message) -> None:
         """Takes one event of the app (ASGI WebSocket spec: accept, send, close, and the denial response).
@@ -347,11 +353,11 @@ class WebSocketConnection(asyncio.Protocol):
         session = self._session
         text = message.get("text")
         if text is not None:
-            if not isinstance(text, str):
-                raise AppContractError(f"A text message must be a str, not {type(text).__name__}.")
             try:
                 frame = session.text(text)
-            except UnicodeEncodeError as exc:
+            except (AttributeError, UnicodeEncodeError) as exc:
+                if not isinstance(text, str):
+                    raise AppContractError(f"A text message must be a str, not {type(text).__name__}.") from None
                 raise AppContractError(f"A text message cannot be sent: {exc}.") from exc
         else:
             data = message.get("bytes")
@@ -420,7 +426,6 @@ class WebSocketConnection(asyncio.Protocol):
         reason = message.get("reason") or ""
         self._closed_by_app = True
         self._queue.clear()
-        self._queued_bytes = 0
         self._close(code, reason)
         self._end(code, reason)
 
@@ -455,6 +460,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._write_pongs()
         if session.end is None:
             return
+        self._has_event = True
         if self._phase == CLOSING:
             if session.end.failed:
                 self._linger()
@@ -520,6 +526,7 @@ class WebSocketConnection(asyncio.Protocol):
         """What the app is told when it has taken all messages."""
         if not self._close_code:
             self._close_code, self._close_reason = code, reason
+            self._has_event = True
         _wake(self._waiter)
 
     def _await_peer(self) -> None:
@@ -572,18 +579,18 @@ class WebSocketConnection(asyncio.Protocol):
         emitter = self.state.emitter
         if not emitter.wants(WebSocketClosed):
             return
-        scope = self.scope
+        client, scheme, headers = self._asked
         emitter.emit(
             WebSocketClosed(
-                scope["client"],
-                scope["scheme"],
+                client,
+                scheme,
                 self._opening.target,
-                scope["headers"],
+                headers,
                 self._close_code,
                 self._close_reason,
                 self._messages_in,
                 self._messages_out,
-                self._bytes_in,
+                self._bytes_taken,
                 self._bytes_out,
                 time.perf_counter() - self._begun_at,
                 time.time(),

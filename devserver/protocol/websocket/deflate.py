@@ -20,6 +20,9 @@ MEMORY_LEVEL = 5
 COMPRESSED_FROM = 64
 """Smaller messages are sent as they are, which RFC 7692 §6 allows: what could be saved is less than the headers of the
 packet that carries them."""
+_AFTER_FINAL_BYTES_MAX = 1 + len(TAIL)
+"""After a block marked as the last one: an empty block (RFC 7692 §7.2.3.4). More are allowed (§7.2.1), but nobody sends
+them, zlib does not read them, and it would keep what comes without end."""
 
 Parameter = tuple[str, str | None]
 Extension = tuple[str, tuple[Parameter, ...]]
@@ -118,6 +121,8 @@ class Deflate:
             # Python's zlib accepts 8 here: a decompressor may have a larger window than the compressor.
             decompressor = self._decompressor = zlib.decompressobj(wbits=-max(9, self._agreement.client_bits))
         inflated: bytes = decompressor.decompress(data, size_max + 1)
+        if len(decompressor.unused_data) > _AFTER_FINAL_BYTES_MAX:
+            raise zlib.error("data follows the block that is marked as the last one")
         return inflated
 
     def end_message(self, size_max: int) -> bytes:

@@ -12,10 +12,9 @@ The session does not decide when to close. When the peer closes, or breaks a rul
 from __future__ import annotations
 
 import codecs
-import io
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.protocol.websocket.deflate import COMPRESSED_FROM, Deflate
 from devserver.protocol.websocket.frames import (
@@ -45,7 +44,11 @@ if TYPE_CHECKING:
 
 PONGS_MAX = 32
 """Answers to pings that wait to be written; beyond, only the latest is kept (RFC 6455 §5.5.3)."""
+PARTS_MAX = 1024
+"""Pieces of a message that are kept as they came."""
 _TEXT_FRAME = FIN | TEXT
+_SHORT_TEXT = tuple(bytes((_TEXT_FRAME, size)) for size in range(126))
+"""The heads of short text frames by size."""
 _WHOLE = (_TEXT_FRAME, FIN | BINARY)
 
 
@@ -77,7 +80,6 @@ class Session:
     """
 
     __slots__ = (
-        "_binary",
         "_compressed",
         "_decoder",
         "_deflate",
@@ -85,10 +87,11 @@ class Session:
         "_left",
         "_mask",
         "_opcode",
+        "_parts",
+        "_parts_before",
         "_rest",
         "_size",
         "_size_max",
-        "_text",
         "_unmask",
         "control",
         "end",
@@ -126,8 +129,10 @@ class Session:
         self._compressed = False
         self._size = 0
         """Bytes of it so far, inflated."""
-        self._binary = bytearray()
-        self._text: io.StringIO
+        self._parts: list[Any] = []
+        """Its content: pieces of text or bytes."""
+        self._parts_before: list[Any] = []
+        """So many of them as one each, so that a message that comes byte by byte does not take ten times its size."""
         self._decoder: codecs.IncrementalDecoder
 
     # Frames of the peer
@@ -166,10 +171,14 @@ class Session:
                     if size == 126 and stop - position >= 4:
                         size = data[position + 2] << 8 | data[position + 3]
                         begin = position + 8 if size > 125 else stop + 1
+                    elif size == 127 and stop - position >= 10:
+                        size = int.from_bytes(data[position + 2 : position + 10])
+                        begin = position + 14 if size > 65535 else stop + 1
                     else:
-                        begin = position + 6 if 0 <= size < 126 else stop + 1
+                        begin = position + 6 if size < 126 else stop + 1
                     end = begin + size
-                    if end <= stop and size <= self._size_max:
+                    # Below 0 when there is no mask.
+                    if end <= stop and 0 <= size <= self._size_max:
                         payload = self._unmask(data[begin:end], data[begin - 4 : begin])
                         if first == _TEXT_FRAME:
                             messages.append(payload.decode())
@@ -247,7 +256,6 @@ class Session:
         self._size = 0
         if opcode == TEXT:
             self._decoder = _Utf8Decoder()
-            self._text = io.StringIO()
 
     def _take_payload(self, data: bytes, position: int, messages: list[str | bytes]) -> int:
         """Takes what has arrived of the payload; where the next frame begins."""
@@ -279,10 +287,14 @@ class Session:
         self._size += len(part)
         if self._size > self._size_max:
             raise _Broken(TOO_BIG, f"A message may have {self._size_max} bytes.")
-        if self._opcode == TEXT:
-            self._text.write(self._decoder.decode(part))
-        else:
-            self._binary += part
+        parts = self._parts
+        parts.append(self._decoder.decode(part) if self._opcode == TEXT else part)
+        if len(parts) == PARTS_MAX:
+            self._parts_before.append(self._join(parts))
+            parts.clear()
+
+    def _join(self, parts: list[Any]) -> str | bytes:
+        return "".join(parts) if self._opcode == TEXT else b"".join(parts)
 
     def _end_frame(self, messages: list[str | bytes]) -> None:
         if self.control:
@@ -295,11 +307,10 @@ class Session:
             self._take_content(self._deflate.end_message(self._size_max - self._size))
         if self._opcode == TEXT:
             self._decoder.decode(b"", final=True)
-            messages.append(self._text.getvalue())
-            del self._text, self._decoder
-        else:
-            messages.append(bytes(self._binary))
-            self._binary = bytearray()
+            del self._decoder
+        messages.append(self._join([*self._parts_before, *self._parts]))
+        self._parts_before.clear()
+        self._parts.clear()
         self._opcode = 0
 
     def _take_control(self, opcode: int, payload: bytes) -> None:
@@ -325,7 +336,11 @@ class Session:
 
     def text(self, text: str) -> bytes:
         """The frame of a text message."""
-        return self._encode(TEXT, text.encode())
+        payload = text.encode()
+        size = len(payload)
+        if size < COMPRESSED_FROM or (size < 126 and self._deflate is None):
+            return _SHORT_TEXT[size] + payload
+        return self._encode(TEXT, payload)
 
     def binary(self, data: bytes) -> bytes:
         """The frame of a binary message."""
