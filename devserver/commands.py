@@ -33,4 +33,16 @@ class Resume:
     """Act on what was collected since :class:`Pause`."""
 
 
-Command: TypeAlias = Reload | Stop | Pause | Resume
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Send the last request once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Send the last request that changes nothing again after each reload, or do so no longer."""
+
+    on: bool
+
+
+Command: TypeAlias = Reload | Stop | Pause | Resume | Repeat | Replay

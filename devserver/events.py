@@ -180,6 +180,63 @@ class AppRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """A request as a person who develops the app wants to see it."""
+
+    at: float
+    """Seconds since the epoch, when it was over."""
+    method: str
+    """``WS`` for a WebSocket."""
+    target: str
+    """Path and query."""
+    status: int
+    """0 when the client left before the response began; the close code when a WebSocket was closed."""
+    duration_s: float
+    endpoint: str = ""
+    """Name of the function that answered."""
+    where: str = ""
+    """Its ``path:line``."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing about it, a line each."""
+    count: int = 1
+    """So many that were alike came one after the other; the duration is the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsSeen:
+    """What was served during a moment."""
+
+    requests: tuple[RequestSeen, ...]
+    more: int = 0
+    """So many others came in the same moment, of which nothing else is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesSeen:
+    """The routes of the app that serves now."""
+
+    routes: tuple[tuple[str, str, str], ...]
+    """Methods, path, and ``path:line`` with the name of the function."""
+    added: tuple[str, ...] = ()
+    """``GET /items``, of those that the app before it did not have."""
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The last request was sent again after a reload."""
+
+    method: str
+    target: str
+    before: int
+    """Status of the response before the reload; 0 when there was none."""
+    status: int
+    """0 when there was no answer."""
+    changes: tuple[str, ...] = ()
+    """Lines of the body that are others now, beginning with ``-`` or ``+``."""
+
+
+@dataclass(frozen=True, slots=True)
 class FilesLoaded:
     """The files that the app executed or read while it was imported and started."""
 
@@ -197,6 +254,25 @@ class FilesChanged:
     reloading: bool
     reason: str = ""
     """Why nothing is reloaded, when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentChanged:
+    """Env files were edited, and the next worker has other variables. Names only: a value may be a secret."""
+
+    files: tuple[str, ...]
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    shadowed: tuple[tuple[str, str], ...]
+    """(name, what shadows it) of edits that change nothing: ``the environment``, or the line of a stronger file."""
+
+    @property
+    def summary(self) -> str:
+        """``A, B added; C removed; D shadowed by the environment``, for all that tell it."""
+        lists = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
+        parts = [f"{', '.join(names)} {done}" for done, names in lists if names]
+        return "; ".join([*parts, *(f"{name} shadowed by {what}" for name, what in self.shadowed)]) or "same values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +306,12 @@ Event: TypeAlias = (
     | ServerStopped
     | AppFailed
     | AppRaised
+    | RequestsSeen
+    | RoutesSeen
+    | Repeated
     | FilesLoaded
     | FilesChanged
+    | EnvironmentChanged
     | Reloaded
     | WorkerDied
 )
@@ -302,8 +382,12 @@ _WIRE: dict[str | None, Any] = {
         ServerStopped,
         AppFailed,
         AppRaised,
+        RequestsSeen,
+        RoutesSeen,
+        Repeated,
         FilesLoaded,
         FilesChanged,
+        EnvironmentChanged,
         Reloaded,
         WorkerDied,
     )
@@ -313,6 +397,8 @@ _WIRE: dict[str | None, Any] = {
 def _revive(name: str, value: Any) -> Any:
     if name in {"failure", "cause"} and value is not None:
         return Failure(**{key: _revive(key, item) for key, item in value.items()})
+    if name == "requests" and isinstance(value, list):
+        return tuple(RequestSeen(**{key: _revive("", item) for key, item in seen.items()}) for seen in value)
     if name == "frames":
         return tuple(Frame(**{key: _revive(key, item) for key, item in frame.items()}) for frame in value)
     if isinstance(value, list):

@@ -39,8 +39,8 @@ From the strongest to the weakest:
 1. the command line
 2. `DEVSERVER_<NAME>` in the environment; a list is separated by commas
 3. `DEVSERVER_<NAME>` in an env file
-4. the variables of other tools: `PORT` (unless it begins with `tcp://`), `FORWARDED_ALLOW_IPS`, and `FASTAPI_ENV` for
-   the mode
+4. the variables of other tools: `PORT` (unless it begins with `tcp://`), `FORWARDED_ALLOW_IPS`, and for the mode of
+   `dev run` `FASTAPI_ENV`
 5. `[tool.devserver.run]` in the nearest `pyproject.toml`
 6. `[tool.devserver]` there
 7. the default
@@ -57,10 +57,8 @@ Programs read neither `DEVSERVER_<NAME>` nor `pyproject.toml`: what they pass is
 
 ## Env files
 
-`--env-file` adds the variables of a file to the environment of the app. It may be repeated, and the last file wins; a
-missing one is an error. With a mode, which `dev run` has by default (`development`), the files `.env`, `.env.{mode}`,
-`.env.local` and `.env.{mode}.local` are read before them where they exist (in the mode `test` without `.env.local`).
-The real environment wins over all files.
+`--env-file` and `--mode` say which files add variables to the environment of the app, `--strict-env` refuses files with
+anything wrong in them: see [Env files](env.md).
 
 ## Two columns of defaults
 

@@ -74,7 +74,7 @@ def sentence(failure: Failure) -> str:
 def place(failure: Failure) -> str:
     """``file:line`` of the user's innermost frame, else of the innermost one; empty when there is none."""
     frames = [frame for frame in failure.frames if frame.first_party] or failure.frames
-    return f"{_short(frames[-1].path)}:{frames[-1].line}" if frames else ""
+    return f"{short_path(frames[-1].path)}:{frames[-1].line}" if frames else ""
 
 
 def is_own(path: str) -> bool:
@@ -82,7 +82,7 @@ def is_own(path: str) -> bool:
     return path.startswith((_OWN_FOLDER, "<frozen importlib")) or path in _IMPORT_FILES
 
 
-def _short(path: str) -> str:
+def short_path(path: str) -> str:
     """Relative to the working directory when the file lies below it."""
     try:
         relative = os.path.relpath(path)

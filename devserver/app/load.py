@@ -30,24 +30,41 @@ if TYPE_CHECKING:
     from devserver.config.target import Target
 
 
-def load_app(target: Target, *, interface: str = "auto", first_party: Container[str] | None = None) -> ASGIApp:
+def load_app(
+    target: Target,
+    *,
+    interface: str = "auto",
+    first_party: Container[str] | None = None,
+    put_in: str = "the environment",
+) -> ASGIApp:
     """The app as an ASGI 3 callable.
 
     :param target: what :func:`devserver.config.discovery.find_target` found.
     :param interface: ``auto``, ``asgi3``, ``asgi2`` or ``wsgi``, as ``--interface``.
     :param first_party: tells the user's own files in tracebacks; made from the target when it is None.
+    :param put_in: where variables that the app misses belong; see ``env_layers.home``.
     :raises AppLoadError: it cannot be imported, is not there, cannot be built, or is not an ASGI app.
     """
     if first_party is None:
         first_party = FirstParty(project_root(target, Path.cwd()))
     name = f'"{target.import_string}"' if target.app is None else f"The app ({target.import_string})"
-    if target.app is not None:
-        app = _build(target, name, target.app, first_party)
-    else:
-        put_on_path(target)
-        with _lasting():
-            module = _import(target, name, first_party)
-            app = _build(target, name, _attribute(target, name, module, first_party), first_party)
+    try:
+        if target.app is not None:
+            app = _build(target, name, target.app, first_party)
+        else:
+            put_on_path(target)
+            with _lasting():
+                module = _import(target, name, first_party)
+                app = _build(target, name, _attribute(target, name, module, first_party), first_party)
+    except AppLoadError as exc:
+        # Not at the top: apps that start should not wait for what explains those that do not.
+        from devserver.app.settings_error import explain_settings
+
+        cause, failure = exc.__cause__, exc.failure
+        explained = None if cause is None or failure is None else explain_settings(cause, failure, put_in)
+        if explained is None:
+            raise
+        raise AppLoadError(explained.message, hint=explained.hint, failure=explained.failure) from cause
     if isinstance(app, ModuleType):
         raise AppLoadError(f"{name} is a module, not an app.", hint=_inside(target, app))
     return adapt(app, interface, name=name)[0]

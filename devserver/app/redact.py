@@ -21,7 +21,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 
-from devserver.events import AppFailed, AppRaised, Failure, Frame
+from devserver.events import AppFailed, AppRaised, Failure, Frame, RequestsSeen
 
 MASK = "***"
 
@@ -38,10 +38,11 @@ class Redactor:
         would mask ordinary words.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_known", "_values")
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        known = sorted({value for value in values if len(value) >= 8}, key=len, reverse=True)
+        self._known = frozenset(value for value in values if len(value) >= 8)
+        known = sorted(self._known, key=len, reverse=True)
         self._values = re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in known)) if known else None
 
     @classmethod
@@ -51,6 +52,19 @@ class Redactor:
         for value in environ.values():
             values += [match["password"] for match in _URL.finditer(value) if match["password"]]
         return cls(values)
+
+    def also(self, environ: Mapping[str, str]) -> Redactor:
+        """One that knows the secrets among these environment variables, too."""
+        return Redactor(self._known | Redactor.of(environ)._known)  # noqa: SLF001 - of its own class
+
+    def variable(self, name: str, value: str) -> str:
+        """The value of an environment variable, on one line; for a list of them."""
+        if not value:
+            return ""
+        if is_secret_name(name) or _RANDOM.fullmatch(value):
+            return MASK
+        # Beside its name, as the rules for text go by names: DSN is masked whole, a URL in its password alone.
+        return self.text(value).replace("\n", "\\n").replace("\t", "\\t")
 
     def text(self, text: str) -> str:
         """A message, a header or any other text of unknown form."""
@@ -90,6 +104,14 @@ class Redactor:
     def app_raised(self, event: AppRaised) -> AppRaised:
         """The event with every text in it made safe to show."""
         return AppRaised(failure=self.failure(event.failure))
+
+    def requests_seen(self, event: RequestsSeen) -> RequestsSeen:
+        """The event with its texts masked."""
+        requests = [
+            dataclasses.replace(seen, target=self.text(seen.target), notes=tuple(map(self.text, seen.notes)))
+            for seen in event.requests
+        ]
+        return RequestsSeen(tuple(requests), event.more)
 
     def _failure(self, failure: Failure, links: int) -> Failure:
         cause = self._failure(failure.cause, links - 1) if failure.cause is not None and links else None
@@ -214,6 +236,9 @@ _PYDANTIC_ERROR = re.compile(
     r"(?P<head>'loc': \((?P<where>[^()\n]{0,400})\)[^\n{}]{0,1000}?'input': )"
     r"(?P<value>[^\n]+?)(?P<tail>, 'ctx': |, 'url': |\}|$)"
 )
+
+# What nobody would write by hand: keys and tokens under names that do not tell. A path has slashes, a sentence spaces.
+_RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+=-]{20,}")
 
 _URL = re.compile(
     r"(?P<head>\b[A-Za-z][A-Za-z0-9+.-]{0,30}+://)(?:(?P<user>[^\s:/?#@'\"<>]{0,256}+):(?P<password>[^\s/'\"<>]{1,512})@"

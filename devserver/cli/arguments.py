@@ -48,6 +48,26 @@ def read(arguments: Iterable[str], command: str = "run") -> dict[str, object]:
     return found
 
 
+def read_own(arguments: Iterable[str], command: str, names: Iterable[str]) -> tuple[dict[str, object], list[str]]:
+    """The same for a command that runs another one: our options end at its name, or at ``--``.
+
+    :param names: the options of ``dev run`` that it takes.
+    :returns: the options, and the other command's words; ``help`` alone when that is asked for.
+    """
+    wanted = frozenset(names)
+    known = {spelling: (field, on) for spelling, (field, on) in spelled("run").items() if field.name in wanted}
+    found: dict[str, object] = {}
+    words = list(arguments)[::-1]
+    while words and words[-1].startswith("-"):
+        word = words.pop()
+        if word == "--":
+            break
+        if word in HELP:
+            return {"help": True}, []
+        _take(word, words, known, found, command)
+    return found, words[::-1]
+
+
 def spelled(command: str) -> dict[str, tuple[Field[Any], bool]]:
     """Every spelling of an option of ``command``: its field, and for a flag whether the spelling turns it on."""
     found: dict[str, tuple[Field[Any], bool]] = {}

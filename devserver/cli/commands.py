@@ -103,7 +103,70 @@ def build(*, everything: bool = False) -> typer.Typer:
         typer.echo(shown.config(command, as_json=json, chdir=chdir))
         return EXIT_OK
 
+    @dev.command()
+    def routes(
+        app: Annotated[str | None, typer.Argument(metavar="[APP]", help="As for dev run.", show_default=False)] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
+        app_dir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to import the app from.")] = None,
+        env_file: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Variables for the app.")] = None,
+        mode: Annotated[str | None, typer.Option(metavar="NAME", help="Whose .env.NAME files to read.")] = None,
+        factory: Annotated[bool, typer.Option("--factory", help="APP is a function that makes the app.")] = False,
+    ) -> int:
+        """Show the routes of an app, where they are written, and which of them are never reached."""
+        from devserver.cli.routes import routes as shown
+
+        given = {"app": app, "chdir": chdir, "app_dir": app_dir, "env_file": env_file, "mode": mode, "factory": factory}
+        return shown({name: value for name, value in given.items() if value}, as_json=json, write=typer.echo)
+
+    @dev.command()
+    def doctor(
+        app: Annotated[str | None, typer.Argument(metavar="[APP]", help="As for dev run.", show_default=False)] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
+    ) -> int:
+        """Say what is wrong or slow here, and what to do about it."""
+        from devserver.cli.doctor import doctor as examined
+
+        given = {name: value for name, value in {"app": app, "chdir": chdir}.items() if value}
+        return examined(given, as_json=json, write=typer.echo)
+
+    @dev.command()
+    def env(
+        action: Annotated[str | None, typer.Argument(metavar="[why KEY|check]", help="What to show.")] = None,
+        key: Annotated[str | None, typer.Argument(metavar="[KEY]", hidden=True)] = None,
+        prod: Annotated[bool, typer.Option("--prod", help="What dev prod would read.")] = False,
+        mode: Annotated[str | None, typer.Option(metavar="NAME", help="Whose .env.NAME files to read.")] = None,
+        env_file: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A further file.")] = None,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
+        example: Annotated[
+            str | None, typer.Option(metavar="FILE", help="For check, in place of .env.example.")
+        ] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> int:
+        """Show the variables of env files and where each comes from; check them against .env.example."""
+        from devserver.cli.env import env as shown
+
+        given = {name: each for name, each in {"mode": mode, "env_file": env_file, "chdir": chdir}.items() if each}
+        return shown(action, key, given, prod=prod, example=example, as_json=json, write=typer.echo, warn=_warn)
+
+    @dev.command(name="exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+    def execute(
+        command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND [ARGS]", help="pytest, alembic, …")],
+        mode: Annotated[str | None, typer.Option(metavar="NAME", help="Whose .env.NAME files to read.")] = None,
+        env_file: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A further file.")] = None,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to run it in.")] = None,
+        strict_env: Annotated[bool, typer.Option("--strict-env", help="Anything wrong in a file is an error.")] = False,
+    ) -> int:
+        """Run another command with the variables that dev run would give the app."""
+        words = f"{command} {mode} {env_file} {chdir} {strict_env}"
+        raise AssertionError(f"exec.py reads the command line of dev exec, typer only shows its help: {words}")
+
     return dev
+
+
+def _warn(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _usage(exc: Any) -> UsageError:
@@ -120,6 +183,9 @@ def _usage(exc: Any) -> UsageError:
     return no_such(name, [spelling for parameter in parameters for spelling in parameter.opts])
 
 
+_COMMANDS = "run, prod, ctl, config, routes, doctor, env and exec"
+
+
 def _command_hint(exc: Any, path: str) -> str:
     """``dev main:app`` is what uvicorn's users type."""
     message = exc.format_message()
@@ -127,7 +193,7 @@ def _command_hint(exc: Any, path: str) -> str:
         name = message.partition("'")[2].partition("'")[0]
         if ":" in name or name.endswith(".py") or os.path.isdir(name):
             return f"To serve it: dev run {name}"
-        return "The commands are run, prod, ctl and config." if "Did you mean" not in message else ""
+        return "" if "Did you mean" in message else f"The commands are {_COMMANDS}."
     return ""
 
 

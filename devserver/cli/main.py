@@ -17,6 +17,8 @@ from devserver.errors import EXIT_INTERNAL, DevserverError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from devserver.events import Notice
+
 EXIT_INTERRUPTED = 130
 """What a shell expects of a program that Ctrl+C ended: 128 + SIGINT."""
 
@@ -52,6 +54,11 @@ def report(error: DevserverError) -> None:
     print(f"error: {error.message}{hint}", file=sys.stderr)  # noqa: T201 - what a command says is its business
 
 
+def report_notice(notice: Notice) -> None:
+    """One line on stderr."""
+    print(f"{notice.level}: {notice.text}", file=sys.stderr)  # noqa: T201 - what a command says is its business
+
+
 def version_line() -> str:
     """``devserver 1.0 with CPython 3.13.0 on Linux``."""
     import platform
@@ -79,6 +86,14 @@ def _dispatch(arguments: list[str]) -> int:
         from devserver.cli.prod import prod
 
         return prod(read(arguments[1:], "prod"))
+    if arguments[:1] == ["exec"]:
+        from devserver.cli.exec import execute, split
+
+        # Behind our own options everything is the other command's, a --help as well.
+        given, command = split(arguments[1:])
+        if "help" not in given:
+            return execute(given, command)
+        arguments = ["exec", "--help"]
     from devserver.cli.commands import dispatch
 
     return dispatch(arguments)

@@ -414,11 +414,13 @@ class Config:
     mode: str | None = option(
         None,
         run="development",
-        prod="production",
         help="Read .env, .env.NAME, .env.local and .env.NAME.local.",
         group=APP,
         none=True,
         metavar="NAME",
+    )
+    strict_env: bool = option(
+        False, help="Anything wrong in an env file is an error before the start.", group=APP, kind="bool"
     )
     bind: Sequence[str] | str = option(
         (),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.config import env_files, python_file, settings
+from devserver.config import env_layers, python_file, settings
 from devserver.config import option as options
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
@@ -66,6 +66,8 @@ class Resolved:
     """What was noticed while reading, and the Config's own."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables to add to the app's environment, from env files; whoever starts the app sets them."""
+    variables: env_layers.Variables | None = None
+    """Where each of them comes from, and what is wrong in the files."""
     directory: Path = Path()
     """The folder to work in: the given one after ``--chdir``."""
     hooks: dict[str, Hook] = field(default_factory=dict)
@@ -110,14 +112,15 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     layers = [given, variables, fallbacks, *project]
 
     mode = _first("mode", *layers) if "mode" in _names(*layers) else options.default(settings.by_name("mode"), command)
-    paths = _first("env_file", *layers) or ()
-    implied = env_files.mode_files(mode, directory)
-    added = env_files.read_env_files([*implied, *paths], environ, directory=directory, notices=notices)
+    read = env_layers.read_layers(mode, _first("env_file", *layers) or (), environ, directory=directory)
+    notices += _env_notices(command, read, directory)
+    added = read.added
     if added:
-        from_files = _environment(added, command, notices)
+        from_files, others = _environment(added, command, notices), _fallbacks(added, command)
         for name in _BEFORE_ENV_FILES:
             from_files.values.pop(name, None)
-        layers = [given, variables, from_files, fallbacks, _fallbacks(added, command), *project]
+            others.values.pop(name, None)
+        layers = [given, variables, from_files, fallbacks, others, *project]
     if command == "run" and "FASTAPI_ENV" not in environ:
         # FastAPI itself reads it, to be lenient in development.
         added.setdefault("FASTAPI_ENV", "development")
@@ -125,7 +128,9 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     values, origins = _merge(command, layers)
     _check_files(values, origins, directory)
     config = Config(**values)
-    return Resolved(config, origins, (*notices, *config.notices), added, directory, hooks)
+    if config.strict_env and command in COMMANDS:
+        _refuse(read, origins["strict_env"])
+    return Resolved(config, origins, (*notices, *config.notices), added, read, directory, hooks)
 
 
 def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
@@ -137,8 +142,11 @@ def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> 
     notices = list(config.notices)
     directory = _folder(directory.absolute() / config.chdir, "chdir")
     files = config.env_file if isinstance(config.env_file, tuple) else ()
-    paths = [*env_files.mode_files(config.mode, directory), *files]
-    added = env_files.read_env_files(paths, environ, directory=directory, notices=notices)
+    read = env_layers.read_layers(config.mode, files, environ, directory=directory)
+    if config.strict_env:
+        _refuse(read, "strict_env")
+    notices += [finding.notice for finding in read.findings]
+    added = read.added
     origins = {
         known.name: DEFAULT
         if getattr(config, known.name) == options.check(known, options.default(known, "api"))
@@ -154,7 +162,7 @@ def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> 
             config = dataclasses.replace(config, **changed)
             origins[field_name] = name
     notices += [notice for notice in config.notices if notice not in notices]
-    return Resolved(config, origins, tuple(notices), added, directory)
+    return Resolved(config, origins, tuple(notices), added, read, directory)
 
 
 def only_of(known: Field[Any]) -> str:
@@ -165,6 +173,27 @@ def only_of(known: Field[Any]) -> str:
 def variable(known: Field[Any]) -> str:
     """The option's variable, such as ``DEVSERVER_RELOAD_DIR``."""
     return PREFIX + options.key(known).replace("-", "_").upper()
+
+
+def _env_notices(command: str, read: env_layers.Variables, directory: Path) -> list[Notice]:
+    found = [finding.notice for finding in read.findings]
+    if command == "prod" and read.files:
+        found.append(Notice("info", f"Env files: {', '.join(read.files)}."))
+    elif command == "prod" and (directory / ".env").is_file():
+        text = (
+            ".env is not read, as dev prod reads only what it is told to; give --env-file .env, or --mode production."
+        )
+        found.append(Notice("info", text))
+    return found
+
+
+def _refuse(read: env_layers.Variables, origin: str) -> None:
+    """:raises ConfigError: something is wrong in an env file."""
+    if read.warnings:
+        first, *others = read.warnings
+        more = f" There are {len(others)} more." if others else ""
+        where = "" if origin == COMMAND_LINE else f" ({origin})"
+        raise ConfigError(str(first), hint=f"--strict-env{where} makes it an error.{more} dev env shows them all.")
 
 
 def _names(*layers: _Layer) -> set[str]:
@@ -307,6 +336,9 @@ def _fallbacks(environ: Mapping[str, str], command: str) -> _Layer:
             continue
         if name == "workers" and command == "run":
             # Set for production, where this command is not meant to be used.
+            continue
+        if name == "mode" and command == "prod":
+            # Set for FastAPI; which files are read in production is said in so many words.
             continue
         known = settings.by_name(name)
         values[name] = (options.check(known, options.parse(known, text, other), other), other)

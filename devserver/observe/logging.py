@@ -20,6 +20,7 @@ from devserver.events import (
     AppFailed,
     AppRaised,
     Emitter,
+    EnvironmentChanged,
     Failure,
     FilesChanged,
     LifespanChanged,
@@ -435,6 +436,9 @@ class LogObserver:
         else:
             self._logger.info("Detected changes in %s. Not reloading: %s", names, printable(event.reason))
 
+    def _on_environment(self, event: EnvironmentChanged) -> None:
+        self._logger.info("Variables of %s: %s", printable(", ".join(event.files)), printable(event.summary))
+
     def _on_reloaded(self, event: Reloaded) -> None:
         self._logger.info("Reloaded in %.0f ms", event.duration_s * 1000)
 
@@ -497,6 +501,7 @@ class LogObserver:
         ServerStopped: _on_stopped,
         Notice: _on_notice,
         FilesChanged: _on_changed,
+        EnvironmentChanged: _on_environment,
         Reloaded: _on_reloaded,
         WorkerDied: _on_died,
         AppRaised: _on_app_raised,

@@ -27,6 +27,7 @@ from devserver.app import introspect
 from devserver.app.lifespan import Lifespan
 from devserver.app.load import load_app
 from devserver.config.discovery import FirstParty, find_target, project_root
+from devserver.config.env_layers import home
 from devserver.config.target import Target
 from devserver.errors import ConfigError
 from devserver.events import Emitter, Notice, ServerReady, ServerStarting, ServerStopped, ServerStopping
@@ -211,7 +212,10 @@ class Server:
                 self.target = find_target(self.config, Path.cwd())
             else:
                 self.target = Target(app=given, factory=self.config.factory)
-        return self._app if self._app is not None else load_app(self.target, interface=self.config.interface)
+        if self._app is not None:
+            return self._app
+        put_in = home(self.config.mode, self.config.env_file)
+        return load_app(self.target, interface=self.config.interface, put_in=put_in)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.

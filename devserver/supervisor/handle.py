@@ -43,6 +43,8 @@ class Job:
     :ivar listeners: descriptors of the listening sockets as the worker has them.
     :ivar failed: serve the page that shows this, and load nothing.
     :ivar told_by: who tells what happens to the worker.
+    :ivar inspects: requests are told of as :class:`~devserver.events.RequestsSeen`, in the place of the access log's
+        lines on standard output.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
     :ivar environment: the variables of the process.
     """
@@ -54,6 +56,7 @@ class Job:
     listeners: tuple[int, ...]
     failed: AppFailed | None
     told_by: Teller
+    inspects: bool
     argv: tuple[str, ...]
     environment: Mapping[str, str]
 

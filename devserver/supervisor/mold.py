@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from devserver.app.load import load_app
+from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, to_json
 from devserver.observe import logging, writer
@@ -41,7 +42,7 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     try:
         prepare_process(job)
         logging.configure(job.config)
-        app = load_app(job.target, interface=job.config.interface)
+        app = load_app(job.target, interface=job.config.interface, put_in=home(job.config.mode, job.config.env_file))
     except (AppError, ConfigError, OSError) as exc:
         failure = exc.failure if isinstance(exc, AppError) else None
         hint = "" if isinstance(exc, OSError) else exc.hint

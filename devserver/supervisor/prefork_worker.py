@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.health import Health
 from devserver.app.load import load_app, put_on_path
+from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, Emitter, Event, Notice, RequestFinished, RequestRefused, ServerReady, to_json
 from devserver.protocol.state import load_parser
@@ -124,7 +125,8 @@ class _Worker:
             self._observers = Observers(job.config, self._emitter, told_by="master")
             hooks.call("post_fork", server, worker)
             if app is None:
-                app = load_app(job.target, interface=job.config.interface)
+                put_in = home(job.config.mode, job.config.env_file)
+                app = load_app(job.target, interface=job.config.interface, put_in=put_in)
             gc.freeze()
             gc.enable()
             hooks.call("post_worker_init", worker)

@@ -16,6 +16,7 @@ begins again. At any time there is one newest worker, and older ones that are on
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -31,10 +32,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from devserver.commands import Command, Pause, Reload, Resume, Stop
+from devserver.commands import Command, Pause, Reload, Repeat, Replay, Resume, Stop
 from devserver.config.discovery import FirstParty, project_root
-from devserver.config.env_files import mode_files, read_env_files
-from devserver.errors import EXIT_OK, ConfigError
+from devserver.errors import EXIT_OK
 from devserver.events import (
     AppFailed,
     Emitter,
@@ -44,6 +44,9 @@ from devserver.events import (
     FilesLoaded,
     Notice,
     Reloaded,
+    Repeated,
+    RequestsSeen,
+    RoutesSeen,
     ServerReady,
     ServerStopped,
     ServerStopping,
@@ -54,11 +57,14 @@ from devserver.supervisor.changes import Judge
 from devserver.supervisor.cold import ColdSpawner
 from devserver.supervisor.forking import ForkSpawner, why_not_fork, why_not_standby
 from devserver.supervisor.handle import Handle, Job, Process, Spawner
+from devserver.supervisor.observers import shows_requests
+from devserver.supervisor.repeat import Repeater, Request
 from devserver.supervisor.saves import Saves
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
 from devserver.supervisor.standby import StandbySpawner
 from devserver.supervisor.statements import Statements
 from devserver.supervisor.terminal import Screen, Terminal
+from devserver.supervisor.variables import WorkerVariables
 
 if TYPE_CHECKING:
     from devserver.config import Config
@@ -97,7 +103,7 @@ _MODES = {
     "cold": "Every save starts a fresh process",
 }
 
-_Incoming: TypeAlias = "set[str] | Command | Notice"
+_Incoming: TypeAlias = "set[str] | Command | Notice | Repeated"
 
 
 @dataclass
@@ -143,7 +149,6 @@ class ReloadSupervisor:
         self._target = target
         self._listeners = tuple(listeners)
         self._emitter = emitter
-        self._added = dict(added or {})
         self._told_by = told_by
         self._early = early
         self._terminal = Terminal.open(screen)
@@ -156,12 +161,16 @@ class ReloadSupervisor:
         if early is not None and not isinstance(self._spawner, ForkSpawner):
             early.close()
         self._root = str(root)
+        added = added or {}
+        # The command sets it where nothing else does; a program's environment is its own.
+        defaults = {"FASTAPI_ENV": "development"} if "FASTAPI_ENV" in added and told_by == "ui" else {}
+        self._variables = WorkerVariables(config, directory, added=added, defaults=defaults, say=emitter.emit)
         judge = Judge(
             root=self._root,
             reload_dirs=reload_dirs,
             includes=tuple(config.reload_includes or ()),
             excludes=tuple(config.reload_excludes or ()),
-            env_files=_env_file_names(config, directory),
+            env_files=self._variables.files,
         )
         self._saves = Saves(
             judge,
@@ -192,6 +201,8 @@ class ReloadSupervisor:
         self._told_where = False
         self._change: Change | None = None
         self._statements = Statements()
+        self._route_names: list[str] | None = None
+        self._repeater = Repeater(self._listeners, self._put)
         self._stopping = False
         self._exit_code = EXIT_OK
 
@@ -214,7 +225,7 @@ class ReloadSupervisor:
                     listener.listen(self._config.backlog)
                 since = time.time()
                 if self._terminal is not None:
-                    self._terminal.attach(self._selector)
+                    self._terminal.attach(self._selector, self.post)
                 self._attach_spawner()
                 if self._spawner.why:
                     self._emitter.emit(Notice("info", f"{_MODES[self._spawner.mode]}: {self._spawner.why}."))
@@ -258,11 +269,18 @@ class ReloadSupervisor:
             case Stop():
                 self._stop()
             case Reload():
-                self._start_over(set())
+                self._start_over(set(), fresh=incoming.cold)
             case Pause():
                 self._saves.hold(PAUSED)
             case Resume():
                 self._saves.release(PAUSED)
+            case Repeat():
+                if why := self._repeater.repeat():
+                    self._emitter.emit(Notice("info", why))
+            case Replay():
+                self._repeater.turn(on=incoming.on)
+            case Repeated():
+                self._emitter.emit(incoming)
 
     def _follow(self, terminal: Terminal) -> None:
         """Lets saves wait while a worker reads from the keyboard."""
@@ -299,8 +317,11 @@ class ReloadSupervisor:
                     handle.holds = False
                     handle.channel.send({"do": "resume"})
 
-    def _start_over(self, paths: set[str], seen_at: float | None = None) -> None:
-        """Replaces the newest worker, whatever it is doing."""
+    def _start_over(self, paths: set[str], seen_at: float | None = None, *, fresh: bool = False) -> None:
+        """Replaces the newest worker, whatever it is doing.
+
+        :param fresh: nothing that was imported before may be used.
+        """
         if self._stopping:
             return
         now = time.monotonic()
@@ -316,7 +337,7 @@ class ReloadSupervisor:
         if self._sequential and self._older:
             self._spawn_due = True
         else:
-            self._spawn(None)
+            self._spawn(None, fresh=fresh)
 
     # Workers
 
@@ -363,6 +384,9 @@ class ReloadSupervisor:
         :param fresh: nothing that was imported before may be used.
         """
         self._spawn_due = False
+        if failed is None:
+            # Before the env files are read: what is saved after that is a change.
+            self._saves.importing()
         job = Job(
             config=self._config,
             target=self._target,
@@ -371,11 +395,10 @@ class ReloadSupervisor:
             listeners=(),
             failed=failed,
             told_by=self._told_by,
+            inspects=self._emitter.wants(RequestsSeen) and shows_requests(self._config),
             argv=tuple(sys.argv),
-            environment=self._environment(),
+            environment=self._variables.read(),
         )
-        if failed is None:
-            self._saves.importing()
         try:
             handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], fresh=fresh)
         except OSError as exc:
@@ -544,6 +567,11 @@ class ReloadSupervisor:
                 self._saves.wrote(map(str, message["paths"]))
             case "reads" if self._terminal is not None:
                 self._terminal.reads(handle, int(message["count"]))
+            case "request":
+                body = message["body"]
+                headers = tuple((str(name), str(value)) for name, value in message["headers"])
+                body = None if body is None else base64.b64decode(body)
+                self._repeater.saw(Request(message["method"], message["target"], headers, body))
             case "finished":
                 handle.finished = True
             case _:
@@ -585,9 +613,15 @@ class ReloadSupervisor:
                 if change is not None:
                     duration_s = time.monotonic() - change.seen_at
                     self._emitter.emit(Reloaded(tuple(sorted(change.paths)), duration_s, handle.process.mode))
+                    self._repeater.reloaded()
                 return
             case FilesLoaded() | AppFailed() | ServerReady():
                 # Of a worker that is being replaced: no longer true.
+                return
+            case RoutesSeen() if current:
+                self._emitter.emit(self._with_changes(event))
+                return
+            case RoutesSeen():
                 return
             case ServerStopping():
                 if handle.stopping:
@@ -600,6 +634,16 @@ class ReloadSupervisor:
             case _:
                 pass
         self._emitter.emit(event)
+
+    def _with_changes(self, event: RoutesSeen) -> RoutesSeen:
+        """With what is not as it was before the reload."""
+        now = [f"{methods} {path}" for methods, path, _ in event.routes]
+        before, self._route_names = self._route_names, now
+        if before is None:
+            return event
+        added = tuple(name for name in now if name not in {*before})
+        removed = tuple(name for name in before if name not in {*now})
+        return replace(event, added=added, removed=removed)
 
     def _on_failed(self, handle: Handle, event: AppFailed) -> None:
         imported, handle.loaded = handle.loaded, True
@@ -651,6 +695,9 @@ class ReloadSupervisor:
         for number in signals.take():
             if self._terminal is not None and number == signal.SIGTSTP:
                 self._terminal.stop(self._workers())
+            elif self._terminal is not None and number == signal.SIGCONT:
+                # Perhaps to the foreground.
+                self._terminal.listen()
             elif self._terminal is not None and number == signal.SIGWINCH:
                 self._terminal.resize(self._workers())
             elif number in STOP_SIGNALS or (number == getattr(signal, "SIGHUP", None) and self._terminal_is_gone()):
@@ -691,20 +738,6 @@ class ReloadSupervisor:
         with contextlib.suppress(OSError):
             self._wake_reader.recv(4096)
 
-    def _environment(self) -> dict[str, str]:
-        """The environment of a worker: ours, with the env files as they are now."""
-        own = {name: value for name, value in os.environ.items() if self._added.get(name) != value}
-        paths = [*mode_files(self._config.mode, Path.cwd()), *_env_files(self._config)]
-        notices: list[Notice] = []
-        try:
-            added = read_env_files(paths, own, notices=notices)
-        except ConfigError as exc:
-            self._emitter.emit(Notice("error", f"{exc.message} The values from before are used."))
-            return dict(os.environ)
-        for notice in notices:
-            self._emitter.emit(notice)
-        return {**{name: value for name, value in self._added.items() if name == "FASTAPI_ENV"}, **own, **added}
-
     def _grace_s(self) -> float:
         given = self._config.timeout_graceful_shutdown
         return GRACE_S if given is None else given
@@ -728,19 +761,6 @@ class ReloadSupervisor:
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
-
-
-def _env_files(config: Config) -> tuple[str, ...]:
-    given = config.env_file
-    return tuple(map(os.fspath, given)) if isinstance(given, tuple) else ()
-
-
-def _env_file_names(config: Config, directory: Path) -> tuple[str, ...]:
-    """The files that the environment is made from, those that do not exist yet included."""
-    names = list(_env_files(config))
-    if config.mode is not None:
-        names += [".env", f".env.{config.mode}", ".env.local", f".env.{config.mode}.local"]
-    return tuple(os.path.abspath(directory / name) for name in names)
 
 
 def _is_in_use(failure: Failure | None) -> bool:

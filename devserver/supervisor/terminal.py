@@ -16,7 +16,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 try:
@@ -26,6 +26,7 @@ except ImportError:  # Windows
     fcntl = termios = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
+    from devserver.commands import Command
     from devserver.supervisor.handle import Handle
 
 PARTIAL_S = 0.05
@@ -41,6 +42,10 @@ KEYS_BYTES_MAX = 65_536
 """Pasted for a worker that does not read; what is more is lost."""
 
 
+def _ignore(_: Command) -> None:
+    pass
+
+
 class Screen(Protocol):
     """Shows what the app has written, in order with everything else that is shown."""
 
@@ -51,9 +56,24 @@ class Screen(Protocol):
     def full(self) -> bool:
         """Whether the app should wait, since whoever reads the screen is behind."""
 
+    def begin(self, post: Callable[[Command], None]) -> bool:
+        """Whether keys are wanted while no worker reads; they go to :meth:`press`.
+
+        :param post: takes the commands that they mean, from any thread.
+        """
+
+    def press(self, data: bytes) -> None:
+        """What was typed."""
+
+    def lend(self, *, lent: bool) -> None:
+        """Somebody else draws on the screen, or no longer. Waits until what was drawn is gone."""
+
+    def resized(self) -> None:
+        """The terminal has another size."""
+
 
 class Terminal:
-    """The pseudoterminal, and the keyboard that is lent to whoever reads from it.
+    """The pseudoterminal, and the keyboard: ours, and lent to whoever reads from it.
 
     :param screen: gets what the workers write.
     :raises OSError: the system has no pseudoterminal left.
@@ -73,10 +93,13 @@ class Terminal:
         self._busy_until = 0.0
         self._keys = bytearray()
         self._lent = False
+        self._listens = False
+        """Keys are read for ourselves."""
+        self._wants_keys = False
         self._gone = False
         """Nothing will ever be typed any more."""
         self._own: list[Any] = termios.tcgetattr(0)
-        """The real terminal's settings while the keyboard is not lent."""
+        """The real terminal's settings while nobody reads key by key."""
         self._set_up()
 
     @classmethod
@@ -91,10 +114,20 @@ class Terminal:
         except (OSError, termios.error):
             return None
 
-    def attach(self, selector: selectors.BaseSelector) -> None:
-        """Waits there for what the workers write."""
+    def attach(self, selector: selectors.BaseSelector, post: Callable[[Command], None] = _ignore) -> None:
+        """Waits there for what the workers write, and for keys.
+
+        :param post: takes the commands that keys mean.
+        """
         self._selector = selector
         selector.register(self._master, selectors.EVENT_READ, self._on_output)
+        self._wants_keys = self._screen.begin(post)
+        self.listen()
+
+    def listen(self) -> None:
+        """Reads keys from here on, if they are wanted and we are in the foreground."""
+        if self._wants_keys and not self._lent and not self._listens:
+            self._listens = self._seize(raw=False)
 
     # What workers write
 
@@ -184,6 +217,8 @@ class Terminal:
             self._lend()
         elif self._lent:
             self._take_back()
+            self._screen.lend(lent=False)
+            self.listen()
             # What was typed for a prompt that did not come is nobody's.
             with contextlib.suppress(termios.error):
                 termios.tcflush(self.fd, termios.TCIFLUSH)
@@ -197,16 +232,27 @@ class Terminal:
     # The keyboard
 
     def _lend(self) -> None:
-        if self._lent or self._gone or self._selector is None:
+        if self._lent:
             return
+        self._take_back()
+        self._screen.lend(lent=True)
+        self._lent = self._seize(raw=True)
+
+    def _seize(self, *, raw: bool) -> bool:
+        """Reads the keyboard key by key, without an echo; whether that is possible.
+
+        :param raw: for somebody else, who says what the keys do to a line; except for Ctrl+C and Ctrl+Z.
+        """
+        if self._gone or self._selector is None:
+            return False
         try:
             # From the background it would stop us.
             if os.tcgetpgrp(0) != os.getpgrp():
-                return
+                return False
             self._own = termios.tcgetattr(0)
             attributes = [*self._own]
-            # The keys as they are; what they do to a line is for the other side to say, except for Ctrl+C and Ctrl+Z.
-            attributes[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON)
+            if raw:
+                attributes[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON)
             attributes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
             attributes[3] |= termios.ISIG
             attributes[6] = [*attributes[6]]
@@ -215,13 +261,13 @@ class Terminal:
             termios.tcsetattr(0, termios.TCSAFLUSH, attributes)
             self._selector.register(0, selectors.EVENT_READ, self._on_keys)
         except (OSError, termios.error, KeyError, ValueError):
-            return
-        self._lent = True
+            return False
+        return True
 
     def _take_back(self) -> None:
-        if not self._lent:
+        if not (self._lent or self._listens):
             return
-        self._lent = False
+        self._lent = self._listens = False
         if self._selector is not None:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(0)
@@ -238,6 +284,9 @@ class Terminal:
             self._take_back()
             self._gone = True
             return
+        if self._listens:
+            self._screen.press(data)
+            return
         self._keys += data[: KEYS_BYTES_MAX - len(self._keys)]
         self._pass_keys()
 
@@ -250,14 +299,19 @@ class Terminal:
     def stop(self, workers: Iterable[Handle]) -> None:
         """Stops the workers and this process, as Ctrl+Z asks for; returns when they have been continued."""
         self._take_back()
+        self._screen.lend(lent=True)
         groups = [worker.pid for worker in workers if worker.pid]
         _signal(groups, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         _signal(groups, signal.SIGCONT)
+        if not self.busy:
+            self._screen.lend(lent=False)
+        self.listen()
 
     def resize(self, workers: Iterable[Handle]) -> None:
         """The real terminal has another size."""
         self._copy_size()
+        self._screen.resized()
         _signal([worker.pid for worker in workers if worker.pid], signal.SIGWINCH)
 
     def close(self) -> None:
@@ -298,6 +352,19 @@ class StandardOutput:
     def put(self, data: bytes) -> None:
         """See :class:`Screen`."""
         self._outlet.put(data)
+
+    def begin(self, post: Callable[[Command], None]) -> bool:  # noqa: ARG002 - a screen's signature
+        """See :class:`Screen`: a program has no keys."""
+        return False
+
+    def press(self, data: bytes) -> None:
+        """See :class:`Screen`."""
+
+    def lend(self, *, lent: bool) -> None:
+        """See :class:`Screen`: nothing is drawn."""
+
+    def resized(self) -> None:
+        """See :class:`Screen`."""
 
     @property
     def full(self) -> bool:

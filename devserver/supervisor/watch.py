@@ -77,7 +77,7 @@ class Watcher:
         self._on_changes = on_changes
         self._on_trouble = on_trouble
         self._step_ms = max(1, round(step_s * 1000))
-        self._poll = _needs_polling(root) if poll is None else poll
+        self._poll = needs_polling(root) if poll is None else poll
         self._git_lock = _git_lock(root) if root else ""
         self._lock = threading.Lock()
         self._wanted: Watched | None = None
@@ -275,6 +275,7 @@ def _git_lock(root: str) -> str:
         folder = parent
 
 
-def _needs_polling(root: str) -> bool:
+def needs_polling(root: str) -> bool:
+    """Whether nobody tells of changes below ``root``, so that they are looked for without being asked to."""
     # Windows' drives in WSL 2 notify nobody.
     return sys.platform == "linux" and "microsoft" in platform.uname().release.lower() and root.startswith("/mnt/")

@@ -8,6 +8,7 @@ until it is told to stop. It never outlives its supervisor.
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import dataclasses
 import gc
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from devserver.app.load import load_app, put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install, stamp
+from devserver.config.env_layers import candidates, home
 from devserver.errors import EXIT_OK, AppError, ConfigError
 from devserver.events import (
     AppFailed,
@@ -33,6 +35,8 @@ from devserver.events import (
     FilesLoaded,
     LifespanChanged,
     Notice,
+    RequestsSeen,
+    RoutesSeen,
     ServerReady,
     ServerStarting,
     ServerStopped,
@@ -47,16 +51,19 @@ from devserver.supervisor.observers import Observers
 from devserver.supervisor.third_party import VariableRecorder, others
 
 if TYPE_CHECKING:
+    from devserver.app.routes import Route
     from devserver.app.types import ASGIApp, Scope
     from devserver.config import Config
     from devserver.events import Failure
     from devserver.supervisor.succession import SuccessiveServer
 
-FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised)
+FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised, RequestsSeen)
 GRACE_S = 2.0
 """What running requests get when the settings name no limit: an open stream must not hold a reload up."""
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
+ROUTES_S = 0.3
+"""After the app serves; the first request comes first."""
 NICE = 19
 """How much a process that has been replaced yields to all others while it ends."""
 
@@ -117,6 +124,7 @@ class Worker:
         self._orphaned = False
         self._server: SuccessiveServer | None = None
         self._freshness = Freshness(self._stamps)
+        self._env_files = {path: stamp(path) for path in _env_files(self._config)}
         self._opened: dict[str, Stamp] = {}
         self._taken: deque[Message] = deque()
         """Connections of the worker before this one, until they are served."""
@@ -132,6 +140,8 @@ class Worker:
         self._emitter = Emitter()
         self._emitter.listen(self._forward, FORWARDED)
         self._observers: Observers | None = None
+        self._inspected: ASGIApp | None = None
+        self._routes: tuple[Route, ...] = ()
 
     def run(self) -> int:
         """Does the job; returns the exit code."""
@@ -177,8 +187,15 @@ class Worker:
             # Logging comes first, as the app's import may log; its handlers may be the user's code, and a save may mend
             # what is wrong with them.
             put_on_path(self._job.target)
-            self._observers = Observers(self._config, self._emitter, told_by=self._job.told_by)
-            app = load_app(self._job.target, interface=self._config.interface, first_party=self._job.first_party)
+            shown = self._job.inspects
+            self._observers = Observers(self._config, self._emitter, told_by=self._job.told_by, shown=shown)
+            put_in = home(self._config.mode, self._config.env_file)
+            app = load_app(
+                self._job.target,
+                interface=self._config.interface,
+                first_party=self._job.first_party,
+                put_in=put_in,
+            )
         except (AppError, ConfigError) as exc:
             return self._fail(exc)
         finally:
@@ -190,6 +207,18 @@ class Worker:
         return app
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
+        if self._job.inspects:
+            from devserver.devtools.inspector import Inspector
+
+            app = Inspector(
+                app,
+                self._emitter,
+                directory=os.getcwd(),
+                first_party=self._job.first_party,
+                hint=self._nearest_route,
+                keep=self._keep_request,
+            )
+            self._inspected = app
         self._go.wait()
         self._server = self._make_server(
             self._config,
@@ -208,6 +237,30 @@ class Worker:
         if not self._stop.is_set():
             self._channel.send({"is": "finished"})
         return None
+
+    def _tell_routes(self, app: object) -> None:
+        """On a thread, when the app serves: it takes a moment, for which nobody should wait."""
+        from devserver.app.routes import routes
+        from devserver.devtools.route_hints import listed
+
+        self._routes = routes(app)
+        self._channel.send(to_json(RoutesSeen(listed(self._routes, os.getcwd()))))
+
+    def _nearest_route(self, _: str, path: str) -> str:
+        from devserver.devtools.route_hints import nearest
+
+        return nearest(path, self._routes)
+
+    def _keep_request(self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None) -> None:
+        self._channel.send(
+            {
+                "is": "request",
+                "method": method,
+                "target": target.decode("latin-1"),
+                "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
+                "body": None if body is None else base64.b64encode(body).decode("ascii"),
+            }
+        )
 
     def _serve_page(self, failed: AppFailed) -> None:
         from devserver.devtools.error_page import error_app
@@ -278,10 +331,14 @@ class Worker:
         self._channel.send({"is": "serving"})
         if not self._failed:
             self._report_imports()
+        if self._inspected is not None:
+            timer = threading.Timer(ROUTES_S, self._tell_routes, (self._inspected,))
+            timer.daemon = True
+            timer.start()
 
     def _stamps(self) -> dict[str, Stamp]:
         loaded = {} if self._loader is None else self._loader.stamps
-        return {**loaded, **self._opened} if self._opened else loaded
+        return {**loaded, **self._opened, **self._env_files}
 
     def _on_changed(self, paths: list[str]) -> None:
         self._freshness.accept(paths)
@@ -359,6 +416,12 @@ def _for_reload(job: Job) -> Config:
     if job.config.timeout_graceful_shutdown is None:
         return dataclasses.replace(job.config, timeout_graceful_shutdown=GRACE_S)
     return job.config
+
+
+def _env_files(config: Config) -> tuple[str, ...]:
+    """What the environment of this process was read from, or would have been."""
+    given = config.env_file
+    return candidates(config.mode, given if isinstance(given, tuple) else (), Path.cwd())
 
 
 def set_environment(wanted: Mapping[str, str]) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SYMBOLS = "↻➜↓│·…×"
+SYMBOLS = "↻↺➜→↓│·…×"
 """Everything that is not ASCII in what the UI says of its own accord."""
 
-ASCII = str.maketrans({"↻": "*", "➜": ">", "↓": "v", "│": "|", "·": "-", "…": "...", "×": "x"})
+ASCII = str.maketrans({"↻": "*", "↺": "*", "➜": ">", "→": "->", "↓": "v", "│": "|", "·": "-", "…": "...", "×": "x"})
 """What stands for :data:`SYMBOLS` where they cannot be printed."""
 
 

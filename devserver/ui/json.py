@@ -14,10 +14,14 @@ from devserver.errors import DevserverError
 from devserver.events import (
     AppFailed,
     AppRaised,
+    EnvironmentChanged,
     FilesChanged,
     LifespanChanged,
     Notice,
     Reloaded,
+    Repeated,
+    RequestsSeen,
+    RoutesSeen,
     ServerReady,
     ServerStarting,
     ServerStopped,
@@ -34,8 +38,12 @@ WRITTEN = (
     ServerStopped,
     AppFailed,
     AppRaised,
+    RequestsSeen,
+    RoutesSeen,
     FilesChanged,
+    EnvironmentChanged,
     Reloaded,
+    Repeated,
     WorkerDied,
 )
 """The types of the events that are written: all that cross pipes, but for the lists of files, which are internal."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from textwrap import dedent
 from typing import Any, TypeAlias
@@ -20,11 +21,16 @@ from devserver.errors import DevserverError
 from devserver.events import (
     AppFailed,
     AppRaised,
+    EnvironmentChanged,
     Failure,
     FilesChanged,
     Frame,
     Notice,
     Reloaded,
+    Repeated,
+    RequestSeen,
+    RequestsSeen,
+    RoutesSeen,
     ServerReady,
     ServerStopping,
     WorkerDied,
@@ -49,6 +55,10 @@ _MODES = {
 # Without a frame of the user's own, the innermost of the framework's say at least which function was unhappy.
 _FRAMES_WITHOUT_USER = 3
 _BLANK: Line = ()
+SLOW_S = 0.5
+"""A request that takes so long is marked."""
+_TARGET_WIDTH = 24
+_ROUTES_SHOWN = 3
 
 
 class Narrator:
@@ -74,11 +84,15 @@ class Narrator:
             ServerReady: self._banner,
             Notice: self._notice,
             FilesChanged: self._changed,
+            EnvironmentChanged: self._environment,
             Reloaded: self._reloaded,
             ServerStopping: self._stopping,
             WorkerDied: self._died,
             AppFailed: self._failed,
             AppRaised: self._raised,
+            RequestsSeen: self._requests,
+            Repeated: self._repeated,
+            RoutesSeen: self._routes,
         }
 
     @property
@@ -152,10 +166,38 @@ class Narrator:
         reason = f" · {event.reason}" if event.reason else ""
         return [(("dim", f"· {self._paths(event.paths)}{reason}"),)]
 
+    def _environment(self, event: EnvironmentChanged) -> list[Line]:
+        return [(("dim", "· "), ("text", ", ".join(event.files)), ("dim", f" · {event.summary}"))]
+
     def _reloaded(self, event: Reloaded) -> list[Line]:
         self._told = None
         paths = self._paths(event.paths) or "reloaded"
         return [(("good", "↻ "), ("text", paths), ("dim", f" · {duration(event.duration_s)}"))]
+
+    def _requests(self, event: RequestsSeen) -> list[Line]:
+        lines = [line for seen in event.requests for line in _request(seen)]
+        if event.more:
+            lines.append((("dim", f"{'':9}… {event.more:,} more"),))
+        return lines
+
+    def _routes(self, event: RoutesSeen) -> list[Line]:
+        parts = [
+            f"{sign}{count(len(names), 'route')}  {', '.join(names[:_ROUTES_SHOWN])}"
+            + (" …" if len(names) > _ROUTES_SHOWN else "")
+            for sign, names in (("+", event.added), ("-", event.removed))
+            if names
+        ]
+        return [(("dim", f"  {part}"),) for part in parts]
+
+    def _repeated(self, event: Repeated) -> list[Line]:
+        status = str(event.status or "no answer")
+        if event.before and event.before != event.status:
+            status = f"{event.before} → {status}"
+        style = "bad" if event.status >= 500 or not event.status else "warn" if event.status >= 400 else "good"
+        same = "" if event.changes or event.before != event.status else "  as before"
+        line: Line = (("good", "↺ "), ("text", f"{event.method} {event.target} "), (style, status), ("dim", same))
+        styles = {"-": "bad", "+": "good"}
+        return [line, *((("dim", "    "), (styles.get(text[0], "dim"), text)) for text in event.changes)]
 
     def _stopping(self, event: ServerStopping) -> list[Line]:
         if not event.requests:
@@ -256,6 +298,27 @@ def count(number: int, noun: str) -> str:
 
 def _headline(failure: Failure) -> str:
     return f"{failure.kind}: {failure.message}" if failure.message else failure.kind
+
+
+def _request(seen: RequestSeen) -> list[Line]:
+    status, style = str(seen.status or "gone"), "dim"
+    if seen.method == "WS":
+        style = "good" if seen.status in {1000, 1001, 1005, 1012} else "warn"
+    elif seen.status:
+        style = "bad" if seen.status >= 500 else "warn" if seen.status >= 400 else "good"
+    slow = seen.duration_s >= SLOW_S and seen.method != "WS"
+    line: Line = (
+        ("dim", time.strftime("%H:%M:%S ", time.localtime(seen.at))),
+        ("strong", f"{seen.method:<7}"),
+        ("text", f"{seen.target:<{_TARGET_WIDTH}} "),
+        (style, f"{status:<4} "),
+        ("warn" if slow else "dim", f"{duration(seen.duration_s):>7}"),
+    )
+    if seen.where or seen.endpoint:
+        line += (("dim", f"  {seen.where} {seen.endpoint}".replace("  ", "  ").rstrip()),)
+    if seen.count > 1:
+        line += (("strong", f"  ×{seen.count:,}"),)
+    return [line, *((("dim", f"{'':9}{note}"),) for note in seen.notes)]
 
 
 def _hidden(frames: int) -> list[Line]:

@@ -15,22 +15,26 @@ import copy
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from devserver.errors import DevserverError
-from devserver.events import AppFailed, AppRaised, Emitter, Notice
+from devserver.events import AppFailed, AppRaised, Emitter, EnvironmentChanged, Notice, RequestsSeen
 from devserver.observe.writer import Outlet, Pump
 from devserver.ui import json
 from devserver.ui.addresses import own_addresses
-from devserver.ui.choice import Choice, choose
+from devserver.ui.choice import ASCII, Choice, choose
+from devserver.ui.console import Console
+from devserver.ui.footer import Footer
+from devserver.ui.keys import PASTE_OFF, PASTE_ON, Keys
 from devserver.ui.narrator import Line, Narrator
 from devserver.ui.plain import PlainText
 from devserver.ui.rich import RichText
 
 if TYPE_CHECKING:
     from devserver.app.redact import Redactor
+    from devserver.commands import Command
     from devserver.config.settings import Config
 
 _LINE_BYTES_MAX = 4_096
@@ -39,6 +43,28 @@ _APP_CHUNKS_MAX = 100
 # A person reads some lines a second, so whoever is this far behind has stopped reading.
 _BACKLOG_EVENTS_MAX = 1_000
 _CLOSE_WAIT_S = 1.0
+
+
+_CLEAR = b"\x1b[H\x1b[2J"
+_LEND_WAIT_S = 0.2
+
+
+class _Lines(NamedTuple):
+    """Lines that no event stands behind."""
+
+    lines: list[Line]
+
+
+class _Typed(NamedTuple):
+    """What came from the keyboard."""
+
+    data: bytes
+
+
+class _Control(NamedTuple):
+    """What the terminal is told, and nobody sees."""
+
+    data: bytes
 
 
 class Renderer(Protocol):
@@ -102,6 +128,9 @@ class UI:
         self._lost = 0
         self._begun = b""
         """What the app has written of a line that has no end yet."""
+        self._keys = Keys()
+        self._console: Console | None = None
+        self._footer = Footer(self._columns)
         self._pump = Pump(self._step, name="devserver-ui", forget=self._backlog.clear)
 
     @property
@@ -113,12 +142,47 @@ class UI:
         """Listens to the events that it tells of."""
         if self._hurried and isinstance(self._renderer, RichText):
             self._listen(self._renderer.prepare)
-        emitter.listen(self._listen, json.WRITTEN if self._choice.kind == "json" else self._narrator.told)
+        told = json.WRITTEN if self._choice.kind == "json" else self._narrator.told
+        if self._choice.kind == "plain":
+            # Where nobody watches, the access log's lines are what programs know how to read.
+            told = tuple(kind for kind in told if kind is not RequestsSeen)
+        emitter.listen(self._listen, told)
 
     def put(self, data: bytes) -> None:
         """Shows what the app has written, between our own lines."""
         self._backlog.append(data)
         self._pump.wake()
+
+    # The keyboard, on the supervisor's thread
+
+    def begin(self, post: Callable[[Command], None]) -> bool:
+        """There is a keyboard; whether keys are wanted, and a footer drawn.
+
+        :param post: takes the commands that keys mean.
+        """
+        if self._choice.kind != "rich" or self._outlet is None or not _is_terminal(self._stream):
+            return False
+        self._console = Console(self._say, self._refresh, lambda: self._control(_CLEAR), post)
+        self._control(PASTE_ON)
+        return True
+
+    def press(self, data: bytes) -> None:
+        """Takes what was typed."""
+        # In its turn: what a key shows may be on its way.
+        self._backlog.append(_Typed(data))
+        self._pump.wake()
+
+    def lend(self, *, lent: bool) -> None:
+        """Somebody else draws on the screen, or no longer; returns when nothing of ours is below what was written."""
+        if self._console is not None:
+            self._footer.hidden = lent
+            self._control(PASTE_OFF if lent else PASTE_ON)
+            if lent:
+                self._pump.drain(_LEND_WAIT_S)
+
+    def resized(self) -> None:
+        """The terminal has another size."""
+        self._refresh()
 
     @property
     def full(self) -> bool:
@@ -134,6 +198,9 @@ class UI:
 
     def close(self) -> None:
         """Writes what is left, waiting a second at most, and lets go of the stream."""
+        if self._console is not None:
+            self._footer.hidden = True
+            self._control(PASTE_OFF)
         self._pump.close(_CLOSE_WAIT_S)
         if self._outlet is not None:
             self._outlet.close()
@@ -157,6 +224,14 @@ class UI:
             event = self._backlog.popleft()
             if callable(event):
                 event()
+            elif isinstance(event, _Typed):
+                if self._console is not None:
+                    for key in self._keys.press(event.data):
+                        self._console.press(key)
+            elif isinstance(event, _Control):
+                self._write_bytes(event.data)
+            elif isinstance(event, _Lines):
+                self._write(self._renderer.render(event.lines))
             elif isinstance(event, bytes):
                 self._begun = (self._begun + event).rpartition(b"\n")[2][-_LINE_BYTES_MAX:]
                 self._write_bytes(event)
@@ -168,6 +243,8 @@ class UI:
         event = self._redacted(event)
         if self._choice.kind == "json":
             return json.line(event)
+        if self._console is not None:
+            self._console.see(event)
         return self._renderer.render(self._narrator.tell(event))
 
     @cached_property
@@ -182,6 +259,10 @@ class UI:
             return self._redactor.app_failed(event)
         if isinstance(event, AppRaised):
             return self._redactor.app_raised(event)
+        if isinstance(event, RequestsSeen):
+            return self._redactor.requests_seen(event)
+        if isinstance(event, EnvironmentChanged):
+            self._redactor = self._redactor.also(dict(os.environ))
         if isinstance(event, Notice):
             return Notice(event.level, self._redactor.text(event.text))
         if isinstance(event, DevserverError):
@@ -201,7 +282,28 @@ class UI:
             data = b"\n" + data + self._begun
         self._write_bytes(data)
 
+    def _say(self, lines: list[Line]) -> None:
+        self._backlog.append(_Lines(lines))
+        self._pump.wake()
+
+    def _control(self, data: bytes) -> None:
+        self._backlog.append(_Control(data))
+        self._pump.wake()
+
+    def _refresh(self) -> None:
+        self._control(b"")
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
     def _write_bytes(self, data: bytes) -> None:
+        if self._console is not None:
+            text = self._console.footer
+            self._footer.text = text.translate(ASCII) if self._choice.ascii else text
+            data = self._footer.around(data, at_start_of_line=not self._begun)
         if self._outlet is not None:
             self._outlet.put(data)
             return

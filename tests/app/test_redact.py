@@ -14,6 +14,31 @@ REDACTOR = Redactor()
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("DEBUG", "1", "1"),
+        ("API_KEY", "abc", MASK),
+        ("API_KEY", "", ""),
+        ("SENTRY_DSN", "https://sentry.example/1", MASK),
+        ("DATABASE_URL", "postgres://bob:hunter2@db/shop", "postgres://bob:***@db/shop"),
+        ("NOTE", "two\nlines\tand \x1b[31m", "two\\nlines\\tand "),
+        ("ODD", "4f9c2a7be1d04c3f9a7e55aa", MASK),
+        ("GREETING", "a-long-name-without-digits", "a-long-name-without-digits"),
+        ("CACHE", "/var/lib/shop/cache/2024", "/var/lib/shop/cache/2024"),
+    ],
+)
+def test_variable_is_shown_on_one_line_without_its_secrets(name: str, value: str, shown: str) -> None:
+    assert REDACTOR.variable(name, value) == shown
+
+
+def test_redactor_learns_of_further_variables() -> None:
+    first = Redactor.of({"API_KEY": "first-secret"})
+    both = first.also({"API_KEY": "second-secret", "OTHER": "ordinary-value"})
+    assert both.text("first-secret second-secret ordinary-value") == "*** *** ordinary-value"
+    assert first.text("second-secret") == "second-secret"
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ('password="hunter2"', 'password="***"'),

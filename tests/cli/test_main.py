@@ -35,7 +35,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["rnu"], "error: No such command 'rnu'. Did you mean 'run'?\n"),
         (["main:app"], "error: No such command 'main:app'.\n\nhint: To serve it: dev run main:app\n"),
-        (["qqqq"], "error: No such command 'qqqq'.\n\nhint: The commands are run, prod, ctl and config.\n"),
+        (
+            ["qqqq"],
+            (
+                "error: No such command 'qqqq'.\n\n"
+                "hint: The commands are run, prod, ctl, config, routes, doctor, env and exec.\n"
+            ),
+        ),
         (["config", "--jsn"], "error: No such option --jsn; did you mean --json?\n"),
         (["config", "test"], "error: There are no settings of 'test'.\n\nhint: Ask for one of run, prod, api.\n"),
         (["config", "--chdir", "no"], "error: --chdir: the folder "),

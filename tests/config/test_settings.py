@@ -78,7 +78,7 @@ def test_defaults_of_the_commands_differ_where_the_table_says() -> None:
     assert three("timeout_graceful_shutdown") == (None, 2, 30)
     assert three("timeout_startup") == (None, 60, 60)
     assert three("timeout_shutdown") == (None, 2, 10)
-    assert three("mode") == (None, "development", "production")
+    assert three("mode") == (None, "development", None)
     assert three("reload")[:2] == (False, True)
     assert three("strict_port")[:2] == (True, False)
 

@@ -322,3 +322,39 @@ def test_program_that_names_its_proxies_is_believed(tmp_path: Path) -> None:
     found = complete(config, environ={"FORWARDED_ALLOW_IPS": "*"}, directory=tmp_path)
     assert found.config is config
     assert found.directory == tmp_path
+
+
+def test_production_reads_only_what_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1")
+    (tmp_path / "x.env").write_text("A=2")
+    found = resolved(tmp_path, environ={"FASTAPI_ENV": "production"}, command="prod")
+    assert (found.environment, found.config.mode) == ({}, None)
+    assert [notice.text for notice in found.notices] == [
+        ".env is not read, as dev prod reads only what it is told to; give --env-file .env, or --mode production."
+    ]
+    found = resolved(tmp_path, {"mode": "production"}, command="prod")
+    assert found.environment == {"A": "1"}
+    assert [notice.text for notice in found.notices] == ["Env files: .env."]
+    assert resolved(tmp_path, {"env_file": ["x.env"]}, command="prod").environment == {"A": "2"}
+    assert resolved(tmp_path, environ={"DEVSERVER_MODE": "production"}, command="prod").environment == {"A": "1"}
+    folder = project(tmp_path, "[tool.devserver.prod]\nmode = 'production'")
+    assert resolved(folder, command="prod").environment == {"A": "1"}
+
+
+def test_mode_in_an_env_file_comes_too_late(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FASTAPI_ENV=staging\nDEVSERVER_MODE=staging")
+    assert resolved(tmp_path).config.mode == "development"
+
+
+def test_strict_env_refuses_what_is_otherwise_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A\nB\nC=1")
+    told = [notice.text for notice in resolved(tmp_path).notices]
+    assert [text.partition(": ")[0] for text in told] == [".env:1", ".env:2"]
+    error = refused(tmp_path, {"strict_env": True})
+    assert error.message == told[0]
+    assert error.hint == "--strict-env makes it an error. There are 1 more. dev env shows them all."
+    assert "(DEVSERVER_STRICT_ENV)" in refused(tmp_path, environ={"DEVSERVER_STRICT_ENV": "1"}).hint
+    with pytest.raises(ConfigError, match=r"\.env:1"):
+        complete(Config("main:app", mode="x", strict_env=True), environ={}, directory=tmp_path)
+    (tmp_path / ".env").write_text('C=1\nD={"a": "${C}"}')
+    assert resolved(tmp_path, {"strict_env": True}).environment["D"] == '{"a": "1"}'

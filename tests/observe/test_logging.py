@@ -20,6 +20,7 @@ from devserver.events import (
     AppFailed,
     AppRaised,
     Emitter,
+    EnvironmentChanged,
     Event,
     Failure,
     FilesChanged,
@@ -112,6 +113,10 @@ def access_record(*args: object, **extra: object) -> logging.LogRecord:
         (
             FilesChanged(("t.py",), False, "not loaded"),
             ["INFO:     Detected changes in 't.py'. Not reloading: not loaded"],
+        ),
+        (
+            EnvironmentChanged((".env",), ("A",), (), (), (("B", "the environment"),)),
+            ["INFO:     Variables of .env: A added; B shadowed by the environment"],
         ),
         (Reloaded(("a.py",), 0.0154, "cold"), ["INFO:     Reloaded in 15 ms"]),
         (WorkerDied(7, -9), ["ERROR:    Server process [7] died (signal 9)"]),

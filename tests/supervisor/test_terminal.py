@@ -112,11 +112,11 @@ def test_every_way_of_reading_gets_the_keys(project: Project, path: str, prompt:
         terminal.wait("ready in")
         answer = terminal.get(path)
         terminal.wait(prompt)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type(typed)
         assert answer.result(PATIENCE_S).body == read
         assert "hidden" not in terminal.text
-        until(lambda: terminal.settings == CANONICAL)
+        until(lambda: not terminal.lent)
 
 
 def test_keys_that_nobody_asked_for_are_no_answer(project: Project) -> None:
@@ -125,7 +125,7 @@ def test_keys_that_nobody_asked_for_are_no_answer(project: Project) -> None:
         terminal.type("typed to nobody\n")
         answer = terminal.get("/input")
         terminal.wait("name? ")
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type("Ada\n")
         assert answer.result(PATIENCE_S).body == "Ada"
 
@@ -152,7 +152,7 @@ def test_request_is_held_for_as_long_as_somebody_debugs(project: Project) -> Non
         terminal.wait("ready in")
         answer = terminal.get("/input")
         terminal.wait("name? ")
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         project.write("main.py", APP.replace("number = 1", "number = 2"))
         terminal.wait("waits for the app")
         held = terminal.get()
@@ -168,7 +168,7 @@ def test_save_that_waits_and_is_taken_back_reloads_nothing(project: Project) -> 
         terminal.wait("ready in")
         answer = terminal.get("/input")
         terminal.wait("name? ")
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         project.write("main.py", APP.replace("number = 1", "number = 2"))
         terminal.wait("waits for the app")
         # In a thread of its own it leaves the loop free to look at the files itself.
@@ -210,7 +210,7 @@ def test_ctrl_c_leaves_the_debugger_and_the_terminal_as_it_was(project: Project)
     with on_terminal(project) as terminal:
         terminal.wait("ready in")
         debugged(terminal)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type("\x03")
         assert terminal.process.wait(PATIENCE_S) == 0
         assert terminal.settings == CANONICAL
@@ -221,15 +221,16 @@ def test_terminal_is_as_it_was_when_the_debugged_worker_is_ended(project: Projec
     with on_terminal(project) as terminal:
         terminal.wait("ready in")
         debugged(terminal)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.process.send_signal(number)
         if number == signal.SIGHUP:
             # It asks for a reload, whatever the app is doing.
             terminal.wait("↻ reloaded")
             assert terminal.answer() == "1"
+            until(lambda: not terminal.lent)
         else:
             assert terminal.process.wait(PATIENCE_S) == 0
-        until(lambda: terminal.settings == CANONICAL)
+            assert terminal.settings == CANONICAL
 
 
 def test_terminal_is_as_it_was_when_the_debugged_worker_dies(project: Project) -> None:
@@ -237,15 +238,15 @@ def test_terminal_is_as_it_was_when_the_debugged_worker_dies(project: Project) -
         terminal.wait("ready in")
         worker = int(terminal.answer("/pid"))
         debugged(terminal)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         os.kill(worker, signal.SIGKILL)
         terminal.wait("was killed by SIGKILL")
-        until(lambda: terminal.settings == CANONICAL)
+        until(lambda: not terminal.lent)
         project.write("main.py", APP.replace("number = 1", "number = 2"))
         until(lambda: terminal.answer() == "2")
         answer = terminal.get("/input")
         terminal.wait("name? ")
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type("A\x7fB\n")
         assert answer.result(PATIENCE_S).body == "B"
 
@@ -255,12 +256,12 @@ def test_ctrl_z_stops_the_worker_too_and_gives_the_terminal_back(project: Projec
         terminal.wait("ready in")
         worker = int(terminal.answer("/pid"))
         answer = debugged(terminal)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type("\x1a")
         until(lambda: state(terminal.process.pid) == state(worker) == "T")
         assert terminal.settings == CANONICAL
         terminal.process.send_signal(signal.SIGCONT)
-        until(lambda: terminal.settings != CANONICAL)
+        until(lambda: terminal.lent)
         terminal.type("c\n")
         assert answer.result(PATIENCE_S).body == "41"
         assert alive(worker)

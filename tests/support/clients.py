@@ -1,6 +1,6 @@
 """Programs that are installed beside Python: where they are, and real clients of other makers.
 
-``scripts/system-packages`` installs the programs; npm brings undici, once for a checkout.
+``scripts/system-packages`` installs the programs; npm brings undici and ws, once for a checkout.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 """How long a client may take; a virtual machine has to start on a busy machine, and npm has to download."""
 
-UNDICI = "6.22.0"
-"""The newest line of undici that runs on every Node.js since 18."""
+PACKAGES = ("undici@6.22.0", "ws@8.23.0")
+"""Of undici the newest line that runs on every Node.js since 18; ws has no other packages below it."""
 
 
 def tool(name: str) -> str:
@@ -51,8 +51,8 @@ def curl(*arguments: str, data: bytes = b"") -> str:
 
 
 def node(source: str, *arguments: str) -> Any:
-    """Runs an ES module that may import undici, and returns the JSON that it prints."""
-    folder = _undici()
+    """Runs an ES module that may import one of the :data:`PACKAGES`, and returns the JSON that it prints."""
+    folder = _packages()
     command = [tool("node"), "--input-type=module", "-e", source, *arguments]
     return _json_of(command, folder)
 
@@ -70,17 +70,17 @@ def _json_of(command: list[str], folder: Path) -> Any:
     return json.loads(done.stdout)
 
 
-def _undici() -> Path:
-    """A folder from which undici can be imported."""
-    folder = CHECKOUT / ".devserver" / f"undici-{UNDICI}"
+def _packages() -> Path:
+    """A folder from which the packages can be imported."""
+    folder = CHECKOUT / ".devserver" / "-".join(("npm", *PACKAGES))
     if not folder.is_dir():
         folder.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as made:
             ready = Path(made, "ready")
             ready.mkdir()
-            npm = [tool("npm"), "install", "--no-audit", "--no-fund", "--prefix", str(ready), f"undici@{UNDICI}"]
+            npm = [tool("npm"), "install", "--no-audit", "--no-fund", "--prefix", str(ready), *PACKAGES]
             done = subprocess.run(npm, cwd=ready, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-            assert done.returncode == 0, f"npm cannot install undici:\n{done.stderr}"
+            assert done.returncode == 0, f"npm cannot install {' and '.join(PACKAGES)}:\n{done.stderr}"
             # Two test processes may do this at once; the folder of whoever comes first is as good as one's own.
             with contextlib.suppress(OSError):
                 ready.rename(folder)

@@ -52,8 +52,10 @@ class OnTerminal:
 
     @property
     def text(self) -> str:
-        """What was shown, without colours."""
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.shown.decode(errors="replace")).replace("\r", "")
+        """What was shown, without colours and without what was erased again."""
+        # Only lines that are whole have an end, so that what is erased began behind one.
+        text = re.sub(r"(?<=\n)[^\n]*\r\x1b\[2K", "", self.shown.decode(errors="replace"))
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
 
     def wait(self, text: str, count: int = 1) -> None:
         """Returns when ``text`` has been shown so often."""
@@ -86,6 +88,12 @@ class OnTerminal:
         """The terminal's local modes, as far as they matter to who types."""
         modes: int = termios.tcgetattr(self.theirs)[3]
         return modes & CANONICAL
+
+    @property
+    def lent(self) -> bool:
+        """Whether the keys go to a worker, as they are."""
+        modes: int = termios.tcgetattr(self.theirs)[0]
+        return not modes & termios.ICRNL
 
     def resize(self, rows: int, columns: int) -> None:
         """Gives the terminal another size."""

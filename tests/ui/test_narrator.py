@@ -10,6 +10,7 @@ from devserver.errors import AppLoadError, BindError
 from devserver.events import (
     AppFailed,
     AppRaised,
+    EnvironmentChanged,
     Failure,
     FilesChanged,
     Frame,
@@ -229,3 +230,9 @@ def test_path_outside_the_directory_is_told_whole() -> None:
     assert told([FilesChanged(("/home/ada/shop2/a.py",), False)]) == "· /home/ada/shop2/a.py\n"
     nowhere = Narrator("x")
     assert told([FilesChanged(("/a.py",), False)], nowhere) == "· /a.py\n"
+
+
+def test_edit_of_an_env_file_is_told_by_names() -> None:
+    event = EnvironmentChanged((".env", ".env.local"), ("A", "B"), ("C",), ("D",), (("E", "the environment"),))
+    assert told([event]) == ("· .env, .env.local · A, B added; C changed; D removed; E shadowed by the environment\n")
+    assert told([EnvironmentChanged((".env",), (), (), (), ())]) == "· .env · same values\n"

@@ -1,0 +1,1 @@
+"""A small chat: FastAPI, one WebSocket for each browser."""
