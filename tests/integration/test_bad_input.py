@@ -187,7 +187,7 @@ FORBIDDEN = {
         EXIT_USAGE,
         r"ssl_certfile: cannot read secret\.py \(perm.*\)\.",
     ),
-    "env file": Mistake("run --env-file secret.py", EXIT_USAGE, r"The env file secret\.py cannot be read: .*\."),
+    "env file": Mistake("run --env-file secret.py", EXIT_USAGE, r"The env file secret\.py cannot be read: .*\.", ANY),
     "folder of a socket": Mistake("run --uds closed/a.sock", EXIT_USAGE, r".*: not allowed to write to closed\."),
     "folder of a log": Mistake(
         "run --no-reload --port 0 --access-log-file closed/a.log",
