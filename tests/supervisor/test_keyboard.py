@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload import Project, answering, until
+from tests.support.reload import Project, answering, state, until
 from tests.support.terminal import CANONICAL, OnTerminal, on_terminal
 
 FOOTER = "r reload · o open"
@@ -174,7 +174,8 @@ def test_ctrl_z_gives_the_terminal_back_and_takes_it_again(project: Project) -> 
         ready(terminal)
         until(lambda: terminal.settings != CANONICAL)
         terminal.type("\x1a")
-        until(lambda: terminal.settings == CANONICAL)
+        until(lambda: state(terminal.process.pid) == "T")
+        assert terminal.settings == CANONICAL
         terminal.process.send_signal(signal.SIGCONT)
         until(lambda: terminal.settings != CANONICAL)
         terminal.type("h")
@@ -219,6 +220,7 @@ def test_footer_makes_room_for_a_prompt(project: Project) -> None:
         answer = terminal.get("/")
         terminal.wait("name? ")
         until(lambda: screen(terminal)[-1].startswith("name? "))
+        until(lambda: terminal.lent)
         terminal.type("Ada\n")
         assert answer.result().body == "Ada"
         until(lambda: FOOTER in screen(terminal)[-1])

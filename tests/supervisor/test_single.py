@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devserver.supervisor import ending
+from tests.support.reload import state
 from tests.support.server import CHECKOUT, HELLO, PATIENCE_S, Program, command, read_all, spawned, until
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_a_second_signal_ends_it_even_when_the_loop_is_blocked(tmp_path: Path, w
         begun = time.monotonic()
         child.process.send_signal(signal.SIGINT)
         # Signals that arrive together count once: the handler has run when the process has slept again.
-        until(lambda: _sleeps(child.process.pid))
+        until(lambda: state(child.process.pid) == "S")
         while child.process.poll() is None and time.monotonic() - begun < PATIENCE_S:
             child.process.send_signal(signal.SIGINT)
             with contextlib.suppress(Exception):
@@ -108,11 +109,6 @@ def test_a_second_signal_ends_it_even_when_the_loop_is_blocked(tmp_path: Path, w
         assert child.wait() == 0
         assert time.monotonic() - begun < 20
         assert "Traceback" not in child.text
-
-
-def _sleeps(pid: int) -> bool:
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 def test_a_thread_that_hangs_does_not_hold_the_end(tmp_path: Path) -> None:

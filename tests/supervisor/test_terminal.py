@@ -7,12 +7,11 @@ import re
 import signal
 import sys
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
 from devserver.supervisor.succession import HOLD_S
-from tests.support.reload import PATIENCE_S, Answer, Project, alive, until
+from tests.support.reload import PATIENCE_S, Answer, Project, alive, state, until
 from tests.support.terminal import CANONICAL, OnTerminal, on_terminal
 
 APP = """
@@ -83,6 +82,7 @@ def debugged(terminal: OnTerminal, count: int = 1) -> Future[Answer]:
     """A request that stands at a breakpoint."""
     answer = terminal.get("/debugged")
     terminal.wait("(Pdb) ", count)
+    until(lambda: terminal.lent)
     return answer
 
 
@@ -278,8 +278,3 @@ def test_program_that_runs_an_app_can_be_debugged(project: Project) -> None:
         assert answer.result(PATIENCE_S).body == "41"
         terminal.type("\x03")
         assert terminal.process.wait(PATIENCE_S) == 0
-
-
-def state(pid: int) -> str:
-    """The state of a process, one letter as in proc(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

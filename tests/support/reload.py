@@ -60,9 +60,14 @@ def until(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> 
 def alive(pid: int) -> bool:
     """Whether there is a process ``pid`` that is not a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        return state(pid) not in {"Z", "X"}
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def state(pid: int) -> str:
+    """The state of a process, one letter as in proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
 
 
 @dataclass
