@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.clients import hold_idle_connections, percentile, probe_beside_reader
+from benchmarks.clients import hold_idle_connections, probe_beside_reader
 from benchmarks.process import ServerFailedError, ServerProcess, free_port
 from benchmarks.servers import CONTENDERS, Contender, Wanted
 from benchmarks.websocket import Messages, handshake, run_messages
@@ -148,8 +148,8 @@ def measure_messages(case: Case, contender: Contender, conditions: Conditions) -
     return {
         "rate": outcome.messages / outcome.duration_s,
         "cpu_us": cpu_s * 1e6 / outcome.messages,
-        "p50_ms": percentile(outcome.taken_s, 50) * 1000,
-        "p99_ms": percentile(outcome.taken_s, 99) * 1000,
+        "p50_ms": outcome.p50_us / 1000,
+        "p99_ms": outcome.p99_us / 1000,
         "busy": 100 * cpu_s / outcome.duration_s,
     }
 

@@ -1,23 +1,29 @@
 """A load of WebSocket messages: every connection sends one, waits for its echo, and sends it again.
 
-The frame is made once and its bytes are sent as they are, so that the load costs two system calls a message and leaves
-the core that it runs on mostly idle: what is measured is the server.
+Here the connections are opened, and the first echo of each is looked at; ``echoes.c`` then does the rest on the same
+sockets. It is compiled when it is first needed. The frame is made once and its bytes are sent as they are.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import os
-import select
+import shutil
 import socket
-import time
+import subprocess
+import tempfile
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.process import ServerFailedError
 
 TIMEOUT_S = 10.0
-_READ_BYTES = 1 << 20
+_SOURCE = Path(__file__).with_name("echoes.c")
+_BUILT = Path(__file__).resolve().parent.parent / ".devserver" / "benchmarks"
 _TEXT = 0x81
 _RSV1 = 0x40
 
@@ -38,12 +44,12 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it."""
+    """What came of it; times are from a message to its echo."""
 
     messages: int
     duration_s: float
-    taken_s: list[float]
-    """From a message to its echo, in order of size."""
+    p50_us: float
+    p99_us: float
 
 
 def handshake(port: int, *, compressed: bool) -> bytes:
@@ -59,103 +65,99 @@ def handshake(port: int, *, compressed: bool) -> bytes:
 def run_messages(port: int, messages: Messages, *, connections: int, seconds: float) -> Outcome:
     """Echoes for ``seconds``.
 
-    :raises ServerFailedError: an echo is wrong or does not come.
+    :raises ServerFailedError: an echo is wrong or does not come, or there is no C compiler.
     """
+    program = _compiled()
     frame = _frame(messages)
-    clients = [_Client(port, messages, frame) for _ in range(connections)]
-    poll = select.epoll()
-    by_fd = {client.socket.fileno(): client for client in clients}
-    taken: list[float] = []
-    try:
-        for fd, client in by_fd.items():
-            poll.register(fd, select.EPOLLIN)
-            client.send()
-        begun = time.perf_counter()
-        end = begun + seconds
-        while time.perf_counter() < end:
-            ready = poll.poll(TIMEOUT_S)
-            if not ready:
-                raise ServerFailedError("no echo within ten seconds")
-            for fd, _ in ready:
-                client = by_fd[fd]
-                if client.receive():
-                    taken.append(time.perf_counter() - client.sent_at)
-                    client.send()
-        duration_s = time.perf_counter() - begun
-    finally:
-        poll.close()
-        for client in clients:
-            client.socket.close()
-    return Outcome(len(taken), duration_s, sorted(taken))
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(_connect(port, messages)) for _ in range(connections)]
+        for connection in sockets:
+            connection.sendall(frame)
+            _check_echo(connection, messages)
+        kept = stack.enter_context(tempfile.NamedTemporaryFile())
+        kept.write(frame)
+        kept.flush()
+        with _in_a_row(sockets) as descriptors:
+            done = subprocess.run(
+                [str(program), kept.name, str(seconds), str(descriptors[0]), str(connections)],
+                pass_fds=descriptors,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+    if done.returncode:
+        raise ServerFailedError(done.stderr.strip())
+    count, duration_s, p50_us, p99_us = done.stdout.split()
+    return Outcome(int(count), float(duration_s), float(p50_us), float(p99_us))
 
 
-class _Client:
-    def __init__(self, port: int, messages: Messages, frame: bytes) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(handshake(port, compressed=messages.compressed))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            received = self.socket.recv(65536)
-            if not received:
-                raise ServerFailedError("the handshake was not answered")
-            head += received
-        if not head.startswith(b"HTTP/1.1 101"):
-            raise ServerFailedError(f"the handshake was answered with {head[:40]!r}")
-        if messages.compressed and b"permessage-deflate" not in head.lower():
-            raise ServerFailedError("it does not compress")
-        self._frame = frame
-        self._payload = messages.payload
-        self._inflate = zlib.decompressobj(wbits=-15) if messages.compressed else None
-        self._checked = False
-        self._missing = 0
-        """Bytes of the echo that have not come; 0 when its head has not been read."""
-        self._part = b""
-        self.sent_at = 0.0
+def _compiled() -> Path:
+    source = _SOURCE.read_bytes()
+    program = _BUILT / f"echoes-{hashlib.sha256(source).hexdigest()[:12]}"
+    if program.exists():
+        return program
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise ServerFailedError("the load is compiled by cc, which is not installed")
+    _BUILT.mkdir(parents=True, exist_ok=True)
+    part = program.with_suffix(f".{os.getpid()}")
+    subprocess.run([compiler, "-O2", "-o", part, _SOURCE], check=True)
+    part.rename(program)
+    return program
 
-    def send(self) -> None:
-        """One message."""
-        self.sent_at = time.perf_counter()
-        self.socket.sendall(self._frame)
 
-    def receive(self) -> bool:
-        """Reads what has come; whether the echo is complete."""
-        received = self.socket.recv(_READ_BYTES)
+def _connect(port: int, messages: Messages) -> socket.socket:
+    """A WebSocket."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(handshake(port, compressed=messages.compressed))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        received = connection.recv(65536)
+        if not received:
+            raise ServerFailedError("the handshake was not answered")
+        head += received
+    if not head.startswith(b"HTTP/1.1 101"):
+        raise ServerFailedError(f"the handshake was answered with {head[:40]!r}")
+    if messages.compressed and b"permessage-deflate" not in head.lower():
+        raise ServerFailedError("it does not compress")
+    return connection
+
+
+def _check_echo(connection: socket.socket, messages: Messages) -> None:
+    first, length = _receive(connection, 2)
+    if length > 125:
+        length = int.from_bytes(_receive(connection, 2 if length == 126 else 8))
+    payload = _receive(connection, length)
+    if messages.compressed and first & _RSV1:
+        payload = zlib.decompressobj(wbits=-15).decompress(payload + b"\x00\x00\xff\xff")
+    if payload != messages.payload:
+        raise ServerFailedError(f"the echo is wrong: {payload[:60]!r}")
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        received = connection.recv(size - len(data))
         if not received:
             raise ServerFailedError("the connection was closed")
-        if not self._missing:
-            received = self._part + received
-            begin, size = _read_head(received)
-            self._missing = begin + size
-            if not self._checked:
-                self._part = received
-                if len(received) < self._missing:
-                    self._missing = 0
-                    return False
-                self._check(received[0], received[begin:])
-                self._part = b""
-        self._missing -= len(received)
-        if self._missing < 0:
-            raise ServerFailedError("more came than the echo")
-        return not self._missing
-
-    def _check(self, first: int, payload: bytes) -> None:
-        """The first echo of each connection is looked at."""
-        self._checked = True
-        if self._inflate is not None and first & _RSV1:
-            payload = self._inflate.decompress(payload + b"\x00\x00\xff\xff")
-        if payload != self._payload:
-            raise ServerFailedError(f"the echo is wrong: {payload[:60]!r}")
+        data += received
+    return data
 
 
-def _read_head(data: bytes) -> tuple[int, int]:
-    """Where the payload begins, and its size (RFC 6455 §5.2); a server's frame is not masked."""
-    size = data[1]
-    if size == 126:
-        return 4, int.from_bytes(data[2:4])
-    if size == 127:
-        return 10, int.from_bytes(data[2:10])
-    return 2, size
+@contextlib.contextmanager
+def _in_a_row(sockets: Sequence[socket.socket]) -> Iterator[range]:
+    """Copies of the descriptors that follow each other."""
+    # Above whatever is open.
+    first = 1 + max(int(name) for name in os.listdir("/proc/self/fd"))
+    descriptors = range(first, first + len(sockets))
+    try:
+        for connection, fd in zip(sockets, descriptors, strict=True):
+            connection.setblocking(True)
+            os.dup2(connection.fileno(), fd)
+        yield descriptors
+    finally:
+        os.closerange(first, first + len(sockets))
 
 
 def _frame(messages: Messages) -> bytes:

@@ -6,6 +6,7 @@ is not masked (§5.1).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
@@ -49,6 +50,9 @@ except ImportError:
     fastest_unmask = unmask
 
 
+_pack_16, _pack_64 = struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
+
+
 def encode(first: int, payload: bytes) -> bytes:
     """One whole frame, not masked.
 
@@ -57,9 +61,7 @@ def encode(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
-    if size < 65536:
-        return b"%c\x7e%b%b" % (first, size.to_bytes(2), payload)
-    return b"%c\x7f%b%b" % (first, size.to_bytes(8), payload)
+    return (_pack_16(first, 126, size) if size < 65536 else _pack_64(first, 127, size)) + payload
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
