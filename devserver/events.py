@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+FAILURE_PATH = "/__dev__/failure"
+"""Where ``dev run`` serves the last failure as one text."""
+
 
 class RequestFinished(NamedTuple):
     """One HTTP response is complete, or its connection is gone. A tuple because one is made per request."""
@@ -200,6 +203,14 @@ class RequestSeen:
     """What is worth knowing about it, a line each."""
     count: int = 1
     """So many that were alike came one after the other; the duration is the longest."""
+
+    def fold(self, other: RequestSeen) -> RequestSeen | None:
+        """Both as one when ``other``, which came next, is alike; else None."""
+        alike = self.method == other.method and self.target == other.target and self.status == other.status
+        if not alike or self.notes != other.notes:
+            return None
+        longest_s = max(self.duration_s, other.duration_s)
+        return dataclasses.replace(self, at=other.at, duration_s=longest_s, count=self.count + other.count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,14 @@ def _run(given: Mapping[str, object], early: Early | None) -> int:
     from devserver.ui import make_ui
 
     emitter = Emitter()
-    ui = make_ui(resolved.config, stdout=sys.stdout, stderr=sys.stderr, name=f"devserver {__version__}")
+    ui = make_ui(
+        resolved.config,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        name=f"devserver {__version__}",
+        env_files=resolved.variables.files if resolved.variables is not None else (),
+        own=own,
+    )
     ui.attach(emitter)
     try:
         for notice in resolved.notices:

@@ -597,6 +597,15 @@ class Config:
         kind="bool",
         commands=API_AND_RUN,
     )
+    slow_ms: int = option(
+        500,
+        help="Mark requests that take so many milliseconds; 0: none.",
+        group=TERMINAL,
+        kind="int",
+        minimum=0,
+        maximum=3_600_000,
+        commands=API_AND_RUN,
+    )
     ui: str = option(
         "auto",
         help="What the terminal shows.",

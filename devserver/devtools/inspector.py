@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.redact import is_secret_name
-from devserver.devtools import queries
+from devserver.devtools import queries, spans
 from devserver.devtools.blocked_loop import BlockedLoop
 from devserver.events import Notice, RequestSeen, RequestsSeen, WebSocketClosed
 
@@ -46,6 +46,7 @@ class Inspector:
     :param app: the user's.
     :param emitter: gets the :class:`~devserver.events.RequestsSeen`, on the event loop's thread.
     :param directory: paths below it are told relative to it.
+    :param slow_s: of a request that takes so long is told where the time went, if that is known.
     :param first_party: which files are the project's.
     :param hint: what to say about a path that no route matches; gets method and path.
     :param keep: gets what can be sent again: method, target, headers, and the body if it is not too large.
@@ -57,6 +58,7 @@ class Inspector:
         emitter: Emitter,
         *,
         directory: str,
+        slow_s: float = 0.5,
         first_party: Container[str] = (),
         hint: Callable[[str, str], str] = lambda _, __: "",
         keep: Callable[[str, bytes, list[tuple[bytes, bytes]], bytes | None], object] = lambda *_: None,
@@ -65,6 +67,7 @@ class Inspector:
         """Public, so that what looks for the FastAPI app inside of others finds it."""
         self._emitter = emitter
         self._directory = directory.rstrip(os.sep) + os.sep
+        self.slow_s = slow_s
         self._hint = hint
         self._blocked = BlockedLoop(first_party, directory, Inspector.__call__.__code__, self._tell_blocked)
         self.source = queries.Source(first_party, directory)
@@ -73,6 +76,8 @@ class Inspector:
         """The last request, until it is handed on."""
         self._seen: list[RequestSeen] = []
         self._more = 0
+        self._hinted: tuple[str, str, str] | None = None
+        """Method, path and hint, since the last time something was told: comparing routes takes time."""
         self._timer: asyncio.TimerHandle | None = None
         self._endpoints: dict[int, tuple[object, str, str]] = {}
         emitter.listen(self._on_closed, (WebSocketClosed,))
@@ -83,6 +88,8 @@ class Inspector:
             request = _Request(self, scope, send)
             queries.listen()
             queries.current.set(request.queries)
+            spans.listen()
+            spans.current.set(request.parts)
             self._blocked.serve(asyncio.get_running_loop())
             try:
                 await self.app(scope, request.listen(receive), request.send)
@@ -102,9 +109,9 @@ class Inspector:
         if len(self._seen) >= SEEN_MAX:
             self._more += 1
             return
-        last = self._seen[-1] if self._seen else None
-        if last is not None and _alike(last, seen):
-            self._seen[-1] = _folded(last, seen)
+        folded = self._seen[-1].fold(seen) if self._seen else None
+        if folded is not None:
+            self._seen[-1] = folded
         else:
             self._seen.append(seen)
         if self._timer is None:
@@ -117,6 +124,7 @@ class Inspector:
             return
         self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell)
         told, self._seen, more, self._more = tuple(self._seen), [], self._more, 0
+        self._hinted = None
         self._emitter.emit(RequestsSeen(told, more))
         last, self._last = self._last, None
         if last is not None:
@@ -166,14 +174,19 @@ class Inspector:
         if status == 422:
             return explain_422(body)
         if status == 404 and scope.get("endpoint") is None:
-            hint = self._hint(scope["method"], scope["path"])
-            return (hint,) if hint else ()
+            return self._hint_for(scope["method"], scope["path"])
         if status in {400, 404}:
             return _detail(body)
         if status == 405:
             allowed = [bytes(value) for name, value in headers if bytes(name).lower() == b"allow"]
             return (f"allowed here: {b', '.join(allowed).decode('latin-1')}",) if allowed else ()
         return ()
+
+    def _hint_for(self, method: str, path: str) -> tuple[str, ...]:
+        if self._hinted is None:
+            self._hinted = method, path, self._hint(method, path)
+        hint = self._hinted[2] if self._hinted[:2] == (method, path) else ""
+        return (hint,) if hint else ()
 
 
 class _Request:
@@ -191,6 +204,7 @@ class _Request:
         "_send",
         "_status",
         "_target",
+        "parts",
         "queries",
     )
 
@@ -209,6 +223,8 @@ class _Request:
         self._receive: Receive
         self._notes: tuple[str, ...] = ()
         self.queries = queries.Queries(inspector.source)
+        self.parts: dict[str, float] = {}
+        """See :data:`devserver.devtools.spans.current`."""
         # Mounted apps and middleware change the scope.
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string") or b""
@@ -266,8 +282,9 @@ class _Request:
         notes = self._notes
         if self._status in EXPLAINED:
             notes += inspector.notes(scope, self._status, self._headers, self._body)
-        notes += tuple(note for note in (self.queries.note(), inspector.blocked(self)) if note)
         duration_s = time.perf_counter() - self._began
+        parts = spans.note(self.parts) if duration_s >= inspector.slow_s else ""
+        notes += tuple(note for note in (parts, self.queries.note(), inspector.blocked(self)) if note)
         inspector.add(
             RequestSeen(
                 time.time(), scope["method"], _target(self._target), self._status, duration_s, endpoint, where, notes
@@ -312,24 +329,6 @@ def _explained(error: dict[str, Any]) -> str:
         return f"{line} (got {type(value).__name__}{size})"
     shown = json.dumps(value, ensure_ascii=False)
     return f"{line} (got {shown if len(shown) <= INPUT_CHARS_MAX else shown[:INPUT_CHARS_MAX] + '…'})"
-
-
-def _alike(one: RequestSeen, other: RequestSeen) -> bool:
-    return (one.method, one.target, one.status, one.notes) == (other.method, other.target, other.status, other.notes)
-
-
-def _folded(one: RequestSeen, other: RequestSeen) -> RequestSeen:
-    return RequestSeen(
-        other.at,
-        one.method,
-        one.target,
-        one.status,
-        max(one.duration_s, other.duration_s),
-        one.endpoint,
-        one.where,
-        one.notes,
-        one.count + other.count,
-    )
 
 
 def _target(raw: bytes) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from devserver.config import Config
     from devserver.config.discovery import FirstParty
     from devserver.config.target import Target
-    from devserver.events import AppFailed
+    from devserver.events import AppFailed, AppRaised
     from devserver.supervisor.channel import Message, SupervisorChannel
     from devserver.supervisor.observers import Teller
 
@@ -45,6 +45,7 @@ class Job:
     :ivar told_by: who tells what happens to the worker.
     :ivar inspects: requests are told of as :class:`~devserver.events.RequestsSeen`, in the place of the access log's
         lines on standard output.
+    :ivar last_failure: what went wrong last, in this worker's predecessors.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
     :ivar environment: the variables of the process.
     """
@@ -59,6 +60,7 @@ class Job:
     inspects: bool
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    last_failure: AppFailed | AppRaised | None = None
 
     def to_message(self) -> Message:
         """The job as a message.

@@ -37,6 +37,7 @@ from devserver.config.discovery import FirstParty, project_root
 from devserver.errors import EXIT_OK
 from devserver.events import (
     AppFailed,
+    AppRaised,
     Emitter,
     Event,
     Failure,
@@ -203,6 +204,7 @@ class ReloadSupervisor:
         self._statements = Statements()
         self._route_names: list[str] | None = None
         self._repeater = Repeater(self._listeners, self._put)
+        self._last_failure: AppFailed | AppRaised | None = None
         self._stopping = False
         self._exit_code = EXIT_OK
 
@@ -398,6 +400,7 @@ class ReloadSupervisor:
             inspects=self._emitter.wants(RequestsSeen) and shows_requests(self._config),
             argv=tuple(sys.argv),
             environment=self._variables.read(),
+            last_failure=self._last_failure,
         )
         try:
             handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], fresh=fresh)
@@ -626,6 +629,8 @@ class ReloadSupervisor:
             case ServerStopping():
                 if handle.stopping:
                     handle.deadline = time.monotonic() + self._grace_s() + self._shutdown_s() + ANSWER_S
+            case AppRaised():
+                self._last_failure = event
             case ServerStopped():
                 handle.stopped = True
                 if handle.stopping:
@@ -658,6 +663,7 @@ class ReloadSupervisor:
             self._retire()
             self._spawn_due = True
             return
+        self._last_failure = event
         self._emitter.emit(event)
         if not self._told_where:
             # Nobody has been told an address yet: an app that serves is what tells of it.

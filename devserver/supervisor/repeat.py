@@ -7,6 +7,7 @@ supervisor's queue.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import http.client
 import json
@@ -76,6 +77,9 @@ class Repeater:
 
     def saw(self, request: Request) -> None:
         """A client has sent this."""
+        # Our own repetition comes on another connection, and is the same request.
+        own = tuple((name, value) for name, value in request.headers if name.lower() not in _FRAMING)
+        request = dataclasses.replace(request, headers=own)
         self._last = request
         if request.method in SAFE and request != self._safe:
             self._safe, self._answer = request, None
@@ -130,8 +134,7 @@ def send(request: Request, listener: Listener) -> Answer:
         connection.sock = _connect(listener)
         connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
         for name, value in request.headers:
-            if name.lower() not in _FRAMING:
-                connection.putheader(name, value)
+            connection.putheader(name, value)
         if request.body:
             connection.putheader("content-length", str(len(request.body)))
         connection.putheader("connection", "close")

@@ -141,6 +141,7 @@ class Worker:
         self._emitter.listen(self._forward, FORWARDED)
         self._observers: Observers | None = None
         self._inspected: ASGIApp | None = None
+        self._last_failure = job.last_failure
         self._routes: tuple[Route, ...] = ()
 
     def run(self) -> int:
@@ -214,11 +215,16 @@ class Worker:
                 app,
                 self._emitter,
                 directory=os.getcwd(),
+                slow_s=self._config.slow_ms / 1000 or float("inf"),
                 first_party=self._job.first_party,
                 hint=self._nearest_route,
                 keep=self._keep_request,
             )
             self._inspected = app
+        from devserver.devtools.last_failure import LastFailure
+
+        self._emitter.listen(self._on_raised, (AppRaised,))
+        app = LastFailure(app, lambda: self._last_failure, share=self._config.share_errors)
         self._go.wait()
         self._server = self._make_server(
             self._config,
@@ -238,6 +244,9 @@ class Worker:
             self._channel.send({"is": "finished"})
         return None
 
+    def _on_raised(self, event: AppRaised) -> None:
+        self._last_failure = event
+
     def _tell_routes(self, app: object) -> None:
         """On a thread, when the app serves: it takes a moment, for which nobody should wait."""
         from devserver.app.routes import routes
@@ -246,10 +255,10 @@ class Worker:
         self._routes = routes(app)
         self._channel.send(to_json(RoutesSeen(listed(self._routes, os.getcwd()))))
 
-    def _nearest_route(self, _: str, path: str) -> str:
+    def _nearest_route(self, method: str, path: str) -> str:
         from devserver.devtools.route_hints import nearest
 
-        return nearest(path, self._routes)
+        return nearest(method, path, self._routes)
 
     def _keep_request(self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes | None) -> None:
         self._channel.send(
@@ -264,11 +273,13 @@ class Worker:
 
     def _serve_page(self, failed: AppFailed) -> None:
         from devserver.devtools.error_page import error_app
+        from devserver.devtools.last_failure import LastFailure
 
         self._importing = False
         gc.enable()
         self._go.wait()
-        page = error_app(failed, share=self._config.share_errors)
+        share = self._config.share_errors
+        page = LastFailure(error_app(failed, share=share), lambda: failed, share=share)
         # Whoever reads the page waits for the fix; its requests are not the app's.
         config = dataclasses.replace(self._config, lifespan="off", limit_max_requests=None, access_log=False)
         emitter = Emitter()

@@ -7,15 +7,14 @@ waits: a browser is opened, and another program run, on a thread of its own.
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from devserver.commands import Command, Pause, Reload, Repeat, Replay, Resume, Stop
-from devserver.events import AppFailed, AppRaised, RequestSeen, RequestsSeen, RoutesSeen, ServerReady
+from devserver.events import FAILURE_PATH, AppFailed, AppRaised, RequestSeen, RequestsSeen, RoutesSeen, ServerReady
 
 if TYPE_CHECKING:
     from devserver.events import Failure
@@ -53,15 +52,23 @@ class Console:
     :param refresh: the footer says something else now.
     :param clear: clears the screen.
     :param post: hands a command to the supervisor.
+    :param listing: the program that shows the environment, and the variables that it is started with.
     """
 
     def __init__(
-        self, say: Say, refresh: Callable[[], None], clear: Callable[[], None], post: Callable[[Command], None]
+        self,
+        say: Say,
+        refresh: Callable[[], None],
+        clear: Callable[[], None],
+        post: Callable[[Command], None],
+        *,
+        listing: tuple[Sequence[str], Mapping[str, str]] = ((), {}),
     ) -> None:
         self._say = say
         self._refresh = refresh
         self._clear = clear
         self._post = post
+        self._listing = listing
         self.paused = self.replays = False
         self.ready: ServerReady | None = None
         self.routes: RoutesSeen | None = None
@@ -78,7 +85,7 @@ class Console:
             "p": self._pause,
             "x": self._repeat,
             "X": self._replay,
-            "o": lambda: self._open(""),
+            "o": lambda: self._open("/"),
             "d": self._open_docs,
             "l": self._list_routes,
             "e": self._show_environment,
@@ -153,12 +160,16 @@ class Console:
         self._post(Replay(on=self.replays))
         self._refresh()
 
-    def _open(self, path: str) -> None:
+    def _url(self, path: str) -> str:
+        """The address on this machine; empty when there is none yet."""
         url = next((each for each in self.ready.urls if each.startswith("http")), "") if self.ready else ""
+        return url and url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]").rstrip("/") + path
+
+    def _open(self, path: str) -> None:
+        url = self._url(path)
         if not url:
             self._note("There is no address to open yet.")
             return
-        url = url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]").rstrip("/") + (path or "/")
         self._note(f"opening {url}")
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
@@ -186,10 +197,16 @@ class Console:
 
     def _ask_for_environment(self) -> None:
         # In a process of its own: it reads files, and shows what `dev env` shows.
-        command = [sys.executable, "-m", "devserver", "env"]
+        command, environment = self._listing
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ENVIRONMENT_S, check=False
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=ENVIRONMENT_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as exc:
             self._note(f"The environment cannot be shown: {exc}.")
@@ -200,7 +217,9 @@ class Console:
         if self.failure is None or not self.failure.traceback:
             self._note("Nothing has failed yet.")
             return
-        self._say([(("text", line),) for line in self.failure.traceback.rstrip().splitlines()])
+        lines: list[Line] = [(("text", line),) for line in self.failure.traceback.rstrip().splitlines()]
+        url = self._url(FAILURE_PATH)
+        self._say([*lines, (("dim", "  as Markdown: "), ("link", url))] if url else lines)
 
     def _help(self) -> None:
         self._say([(("strong", f"    {key}  "), ("text", text)) for key, text in HELP])

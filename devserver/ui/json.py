@@ -1,8 +1,8 @@
 """Events as JSON, one object a line, for programs that run ``dev``; ``docs/terminal.md`` describes the objects.
 
 Every event is written as :func:`devserver.events.to_json` gives it, so :func:`devserver.events.from_json` reads it
-back.
-Errors, which are no events, have the same form. Everything is ASCII, so no stream is unable to print it.
+back; a failure has one member more, ``markdown``. Errors, which are no events, have the same form. Everything is ASCII,
+so no stream is unable to print it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,18 @@ WRITTEN = (
 def line(event: events.Event | DevserverError) -> str:
     """The event or error as one line, its line break included."""
     if isinstance(event, DevserverError):
-        failed = events.to_json(AppFailed(event.message, event.hint, getattr(event, "failure", None)))
-        return json.dumps({**failed, "event": "Error", "exit_code": event.exit_code}) + "\n"
-    return json.dumps(events.to_json(event)) + "\n"
+        failed = AppFailed(event.message, event.hint, getattr(event, "failure", None))
+        members = {**events.to_json(failed), **_markdown(failed), "event": "Error", "exit_code": event.exit_code}
+    elif isinstance(event, AppFailed | AppRaised):
+        members = {**events.to_json(event), **_markdown(event)}
+    else:
+        members = events.to_json(event)
+    return json.dumps(members) + "\n"
+
+
+def _markdown(failed: AppFailed | AppRaised) -> dict[str, str]:
+    """The failure as one text that can be pasted."""
+    # Imported here: most commands never fail.
+    from devserver.devtools.error_text import markdown
+
+    return {"markdown": markdown(failed)}

@@ -55,8 +55,6 @@ _MODES = {
 # Without a frame of the user's own, the innermost of the framework's say at least which function was unhappy.
 _FRAMES_WITHOUT_USER = 3
 _BLANK: Line = ()
-SLOW_S = 0.5
-"""A request that takes so long is marked."""
 _TARGET_WIDTH = 24
 _ROUTES_SHOWN = 3
 
@@ -66,15 +64,26 @@ class Narrator:
 
     :param name: name and version, for the banner.
     :param directory: paths below it are told relative to it, so that terminals can open them.
+    :param env_files: those that were read, for the banner.
+    :param slow_s: a request that takes so long is marked.
     :param level: notices below this level (a number as in ``logging``) are left out.
     :param addresses: gives this machine's own addresses, for servers that listen on all of them; may do I/O.
     """
 
     def __init__(
-        self, name: str, *, directory: str = "", level: int = 20, addresses: Callable[[], Sequence[str]] = tuple
+        self,
+        name: str,
+        *,
+        directory: str = "",
+        env_files: Sequence[str] = (),
+        slow_s: float = 0.5,
+        level: int = 20,
+        addresses: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._name = name
         self._directory = directory
+        self._env_files = env_files
+        self._slow_s = slow_s
         self._level = level
         self._addresses = addresses
         self._ready = False
@@ -129,6 +138,8 @@ class Narrator:
         lines: list[Line] = [_BLANK, (("text", "  "), *title), _BLANK]
         lines += [(("good", "  ➜ "), ("strong", f"{label:<9}"), span) for label, span in rows]
         lines += [(("text", "    "), ("strong", f"{'App':<9}"), *app)]
+        if self._env_files:
+            lines += [(("text", "    "), ("strong", f"{'Env':<9}"), ("text", ", ".join(self._env_files)))]
         lines += [(("text", "    "), ("strong", f"{'Reload':<9}"), *reload)]
         return [*lines, _BLANK]
 
@@ -175,10 +186,32 @@ class Narrator:
         return [(("good", "↻ "), ("text", paths), ("dim", f" · {duration(event.duration_s)}"))]
 
     def _requests(self, event: RequestsSeen) -> list[Line]:
-        lines = [line for seen in event.requests for line in _request(seen)]
+        lines = [line for seen in event.requests for line in self._request(seen)]
         if event.more:
             lines.append((("dim", f"{'':9}… {event.more:,} more"),))
         return lines
+
+    def _request(self, seen: RequestSeen) -> list[Line]:
+        status, style = str(seen.status or "gone"), "dim"
+        if seen.method == "WS":
+            style = "good" if seen.status in {1000, 1001, 1005, 1012} else "warn"
+        elif seen.status:
+            style = "bad" if seen.status >= 500 else "warn" if seen.status >= 400 else "good"
+        slow = seen.duration_s >= self._slow_s and seen.method != "WS"
+        line: Line = (
+            ("dim", time.strftime("%H:%M:%S ", time.localtime(seen.at))),
+            ("strong", f"{seen.method:<7}"),
+            ("text", f"{seen.target:<{_TARGET_WIDTH}} "),
+            (style, f"{status:<4} "),
+            ("warn" if slow else "dim", f"{duration(seen.duration_s):>7}"),
+        )
+        if slow:
+            line += (("warn", " slow"),)
+        if seen.where or seen.endpoint:
+            line += (("dim", f"  {f'{seen.where} {seen.endpoint}'.strip()}"),)
+        if seen.count > 1:
+            line += (("strong", f"  ×{seen.count:,}"),)
+        return [line, *((("dim", f"{'':9}{note}"),) for note in seen.notes)]
 
     def _routes(self, event: RoutesSeen) -> list[Line]:
         parts = [
@@ -298,27 +331,6 @@ def count(number: int, noun: str) -> str:
 
 def _headline(failure: Failure) -> str:
     return f"{failure.kind}: {failure.message}" if failure.message else failure.kind
-
-
-def _request(seen: RequestSeen) -> list[Line]:
-    status, style = str(seen.status or "gone"), "dim"
-    if seen.method == "WS":
-        style = "good" if seen.status in {1000, 1001, 1005, 1012} else "warn"
-    elif seen.status:
-        style = "bad" if seen.status >= 500 else "warn" if seen.status >= 400 else "good"
-    slow = seen.duration_s >= SLOW_S and seen.method != "WS"
-    line: Line = (
-        ("dim", time.strftime("%H:%M:%S ", time.localtime(seen.at))),
-        ("strong", f"{seen.method:<7}"),
-        ("text", f"{seen.target:<{_TARGET_WIDTH}} "),
-        (style, f"{status:<4} "),
-        ("warn" if slow else "dim", f"{duration(seen.duration_s):>7}"),
-    )
-    if seen.where or seen.endpoint:
-        line += (("dim", f"  {seen.where} {seen.endpoint}".replace("  ", "  ").rstrip()),)
-    if seen.count > 1:
-        line += (("strong", f"  ×{seen.count:,}"),)
-    return [line, *((("dim", f"{'':9}{note}"),) for note in seen.notes)]
 
 
 def _hidden(frames: int) -> list[Line]:

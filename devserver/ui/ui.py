@@ -14,8 +14,9 @@ import contextlib
 import copy
 import logging
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -26,6 +27,7 @@ from devserver.ui import json
 from devserver.ui.addresses import own_addresses
 from devserver.ui.choice import ASCII, Choice, choose
 from devserver.ui.console import Console
+from devserver.ui.folding import Folding
 from devserver.ui.footer import Footer
 from devserver.ui.keys import PASTE_OFF, PASTE_ON, Keys
 from devserver.ui.narrator import Line, Narrator
@@ -74,10 +76,20 @@ class Renderer(Protocol):
         """The lines as one text."""
 
 
-def make_ui(config: Config, *, stdout: IO[str], stderr: IO[str], name: str = "devserver") -> UI:
+def make_ui(
+    config: Config,
+    *,
+    stdout: IO[str],
+    stderr: IO[str],
+    name: str = "devserver",
+    env_files: Sequence[str] = (),
+    own: Mapping[str, str] | None = None,
+) -> UI:
     """The UI that ``--ui`` and the environment ask for.
 
     :param name: name and version, for the banner.
+    :param env_files: those that were read, for the banner.
+    :param own: the environment as it was before any env file; ours when left out.
     """
     environ = dict(os.environ)
     choice = choose(
@@ -87,9 +99,27 @@ def make_ui(config: Config, *, stdout: IO[str], stderr: IO[str], name: str = "de
         environ=environ,
         use_colors=config.use_colors,
     )
-    narrator = Narrator(name, directory=os.getcwd(), level=_level(config.log_level), addresses=own_addresses)
+    narrator = Narrator(
+        name,
+        directory=os.getcwd(),
+        env_files=env_files,
+        slow_s=config.slow_ms / 1000 or float("inf"),
+        level=_level(config.log_level),
+        addresses=own_addresses,
+    )
     stream = stdout if choice.kind == "json" else stderr
-    return UI(choice, narrator, stream, environ=environ, prepare=config.should_reload)
+    listing = (_listing(config), environ if own is None else own)
+    return UI(choice, narrator, stream, environ=environ, listing=listing, prepare=config.should_reload)
+
+
+def _listing(config: Config) -> list[str]:
+    """The command that shows the environment of the app."""
+    command = [sys.executable, "-m", "devserver", "env"]
+    if config.mode is not None:
+        command += ["--mode", config.mode]
+    if isinstance(config.env_file, tuple):
+        command += [part for path in config.env_file for part in ("--env-file", os.fspath(path))]
+    return command
 
 
 class UI:
@@ -99,6 +129,7 @@ class UI:
     :param narrator: what to say.
     :param stream: where to.
     :param environ: says which colours the terminal knows and which values are secret.
+    :param listing: the command that shows the environment of the app, and the variables that it is started with.
     :param prepare: import what the first line needs as soon as there are events to come. Worth it in a supervisor,
         which has nothing to do while its child starts; a process that loads the app itself would be slowed down.
     """
@@ -110,6 +141,7 @@ class UI:
         stream: IO[str],
         *,
         environ: Mapping[str, str],
+        listing: tuple[Sequence[str], Mapping[str, str]] = ((), {}),
         prepare: bool = False,
     ) -> None:
         self._choice = choice
@@ -117,6 +149,7 @@ class UI:
         self._narrator = narrator
         self._stream = stream
         self._environ = environ
+        self._listing = listing
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._renderer: Renderer
         if choice.kind == "rich":
@@ -131,6 +164,7 @@ class UI:
         self._keys = Keys()
         self._console: Console | None = None
         self._footer = Footer(self._columns)
+        self._folding = Folding()
         self._pump = Pump(self._step, name="devserver-ui", forget=self._backlog.clear)
 
     @property
@@ -162,7 +196,7 @@ class UI:
         """
         if self._choice.kind != "rich" or self._outlet is None or not _is_terminal(self._stream):
             return False
-        self._console = Console(self._say, self._refresh, lambda: self._control(_CLEAR), post)
+        self._console = Console(self._say, self._refresh, lambda: self._control(_CLEAR), post, listing=self._listing)
         self._control(PASTE_ON)
         return True
 
@@ -229,10 +263,14 @@ class UI:
                     for key in self._keys.press(event.data):
                         self._console.press(key)
             elif isinstance(event, _Control):
+                self._folding.forget()
                 self._write_bytes(event.data)
             elif isinstance(event, _Lines):
                 self._write(self._renderer.render(event.lines))
+            elif isinstance(event, RequestsSeen) and self._console is not None and not self._begun:
+                self._write_requests(event)
             elif isinstance(event, bytes):
+                self._folding.forget()
                 self._begun = (self._begun + event).rpartition(b"\n")[2][-_LINE_BYTES_MAX:]
                 self._write_bytes(event)
             else:
@@ -246,6 +284,15 @@ class UI:
         if self._console is not None:
             self._console.see(event)
         return self._renderer.render(self._narrator.tell(event))
+
+    def _write_requests(self, event: RequestsSeen) -> None:
+        """On a terminal, where the line before can still be changed."""
+        event, back = self._folding.fold(self._redacted(event))
+        if self._console is not None:
+            self._console.see(event)
+        lines = self._narrator.tell(event)
+        self._write(back + self._renderer.render(lines))
+        self._folding.shown(event, lines, self._columns())
 
     @cached_property
     def _redactor(self) -> Redactor:
@@ -276,6 +323,7 @@ class UI:
     def _write(self, text: str) -> None:
         if not text:
             return
+        self._folding.forget()
         data = text.encode(self._encoding, "backslashreplace")
         if self._begun:
             # The app's line, such as a prompt, goes on below.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 from sqlalchemy import create_engine, text
 
 from devserver.app.routes import routes
+from devserver.devtools import spans
 from devserver.devtools.inspector import SEEN_MAX, Inspector, explain_422
 from devserver.devtools.route_hints import listed, nearest
 from devserver.events import Emitter, Notice, RequestSeen, RequestsSeen
@@ -95,15 +100,16 @@ class Watched:
         return [seen for each in self.told for seen in each.requests]
 
 
-def inspected(app: ASGIApp, hints: Any = None) -> Iterator[Watched]:
+def inspected(app: ASGIApp, hints: Any = None, slow_s: float = 0.5) -> Iterator[Watched]:
     emitter = Emitter()
     kept: list[tuple[Any, ...]] = []
     inspector = Inspector(
         app,
         emitter,
         directory=HERE,
+        slow_s=slow_s,
         first_party={__file__},
-        hint=lambda _, path: nearest(path, hints or ()),
+        hint=lambda method, path: nearest(method, path, hints or ()),
         keep=lambda *parts: kept.append(parts),
     )
     with memory_server(inspector) as server:
@@ -137,8 +143,48 @@ def test_detail_of_an_error_is_told(watched: Watched) -> None:
 
 def test_path_without_a_route_gets_the_nearest(watched: Watched) -> None:
     assert watched.get("/itms/{number}").notes == ("no route; the nearest is GET /items/{number}",)
-    assert watched.get("/items/").notes == ("no route; the nearest is POST /items",) or watched.seen[-1].status == 307
+    assert watched.get("/item/3").notes == ("no route; the nearest is GET /items/{number}",)
+    assert watched.post("/item", b"{}").notes == ("no route; the nearest is POST /items",)
+    assert watched.get("/qeries/").notes == ("no route; the nearest is GET /queries",)
     assert watched.get("/nothing-like-it-at-all").notes == ()
+
+
+def test_only_one_path_of_a_moment_is_compared_with_the_routes(watched: Watched) -> None:
+    client = watched.server.connect()
+    # The first one is told at once, and what follows it closely together.
+    for path in ("/items/5", "/item/1", "/item/1", "/item/2"):
+        client.send(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    watched.server.advance(0.2)
+    found = [(seen.target, seen.count, len(seen.notes)) for seen in watched.seen]
+    assert found == [("/items/5", 1, 0), ("/item/1", 2, 1), ("/item/2", 1, 0)]
+
+
+def test_slow_request_is_told_with_where_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A provider can be set once a process, so that the app's is only looked up.
+    provider = TracerProvider()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(spans, "_listens", False)
+    app = FastAPI()
+
+    async def wait() -> None:
+        pause(0.03)
+
+    @app.get("/slow", dependencies=[Depends(wait)])
+    async def slow() -> int:
+        pause(0.02)
+        return 1
+
+    @app.get("/quick")
+    async def quick() -> int:
+        return 1
+
+    with contextlib.contextmanager(inspected)(app, slow_s=0.04) as watched:
+        (note,) = watched.get("/slow").notes
+        found = re.fullmatch(r"dependencies (\d+) ms, endpoint (\d+) ms, response model \d+ ms", note)
+        assert found is not None
+        assert int(found[1]) >= 30
+        assert int(found[2]) >= 20
+        assert watched.get("/quick").notes == ()
 
 
 def test_method_that_is_not_allowed_says_which_is(watched: Watched) -> None:

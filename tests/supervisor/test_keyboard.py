@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.support.reload import Project, answering, state, until
@@ -45,17 +47,10 @@ def lists(terminal: OnTerminal, text: str) -> bool:
 
 
 def screen(terminal: OnTerminal) -> list[str]:
-    """The lines as a terminal shows them: what was erased is gone."""
-    text = re.sub(r"\x1b\[(?![12]?K)[0-9;?]*[a-zA-Z]", "", terminal.shown.decode(errors="replace"))
-    lines = [""]
-    for part in re.split(r"(\r\x1b\[2K|\r?\n|\r)", text):
-        if part in {"\n", "\r\n"}:
-            lines.append("")
-        elif part == "\r\x1b[2K":
-            lines[-1] = ""
-        elif part != "\r":
-            lines[-1] += part
-    return lines
+    """The lines as a terminal shows them, those above its first row included."""
+    emulated = pyte.Screen(os.get_terminal_size(terminal.theirs).columns, 1_000)
+    pyte.ByteStream(emulated).feed(bytes(terminal.shown))
+    return [line.rstrip() for line in emulated.display][: emulated.cursor.y + 1]
 
 
 def test_requests_are_shown_with_their_endpoints_above_the_footer(project: Project) -> None:
@@ -95,6 +90,65 @@ def test_keys_reload_and_show(project: Project) -> None:
         terminal.type("x")
         terminal.wait("/items/0  ", 2)
         until(lambda: lists(terminal, "GET  /items/{number}  main.py:6 get_item"))
+
+
+def test_requests_that_are_alike_become_one_line(project: Project) -> None:
+    with on_terminal(project) as terminal:
+        ready(terminal)
+        for number in range(1, 4):
+            terminal.answer("/items/5")
+            end = f"get_item  ×{number}" if number > 1 else "get_item"
+            until(lambda end=end: any(line.endswith(end) for line in screen(terminal)))  # type: ignore[misc]
+        for _ in range(2):
+            terminal.get("/itms/5").result()
+        until(lambda: any("/itms/5" in line and line.endswith("×2") for line in screen(terminal)))
+        terminal.answer("/items/5")
+        until(lambda: sum("/items/5" in line for line in screen(terminal)) == 2)
+        shown = screen(terminal)
+        assert sum("/itms/5" in line for line in shown) == 1
+        assert sum("the nearest is" in line for line in shown) == 1
+        assert shown[-2].endswith("get_item")
+        assert FOOTER in shown[-1]
+
+
+def test_lines_that_are_wrapped_are_never_taken_back(project: Project) -> None:
+    with on_terminal(project) as terminal:
+        terminal.resize(24, 60)
+        ready(terminal)
+        for number in range(1, 4):
+            terminal.answer("/items/5")
+            until(lambda number=number: sum("/items/5" in line for line in screen(terminal)) == number)  # type: ignore[misc]
+        assert "Local" in "".join(screen(terminal))
+
+
+def test_environment_is_shown_with_the_file_of_each_variable(project: Project) -> None:
+    project.write(".env", "SHOP=1\nAPI_KEY=hunter22\n")
+    project.write(".env.extra", "SHOP=2\n")
+    with on_terminal(project, "--env-file", ".env.extra") as terminal:
+        ready(terminal)
+        terminal.wait("Env      .env, .env.extra")
+        terminal.type("e")
+        terminal.wait(".env.extra:1")
+        assert "hunter22" not in terminal.text
+        assert "the environment" not in terminal.text
+
+
+def test_last_failure_is_one_text_at_an_address_that_is_told(project: Project) -> None:
+    with on_terminal(project) as terminal:
+        ready(terminal)
+        assert terminal.answer("/__dev__/failure") == "Nothing has failed yet.\n"
+        terminal.get("/items/0").result()
+        terminal.wait("500")
+        terminal.type("t")
+        terminal.wait(f"as Markdown: http://127.0.0.1:{terminal.port}/__dev__/failure")
+        text = terminal.answer("/__dev__/failure")
+        assert text.startswith("# 500 · GET /items/0 raised ZeroDivisionError: ")
+        terminal.type("r")
+        terminal.wait("↻ reloaded")
+        assert terminal.answer("/__dev__/failure") == text
+        project.write("main.py", FASTAPI + "(")
+        terminal.wait("was never closed")
+        assert "SyntaxError" in terminal.answer("/__dev__/failure")
 
 
 def test_pause_holds_saves_until_it_is_over(project: Project) -> None:
@@ -207,7 +261,7 @@ def test_footer_fits_a_terminal_of_any_width(project: Project) -> None:
         terminal.resize(24, 30)
         terminal.wait("ready in")
         until(lambda: "r reload" in screen(terminal)[-1])
-        assert len(screen(terminal)[-1]) == 29
+        assert screen(terminal)[-1] == "  r reload · o open · d docs"
         terminal.resize(24, 200)
         terminal.process.send_signal(signal.SIGWINCH)
         terminal.wait("q quit")
@@ -219,7 +273,7 @@ def test_footer_makes_room_for_a_prompt(project: Project) -> None:
         ready(terminal)
         answer = terminal.get("/")
         terminal.wait("name? ")
-        until(lambda: screen(terminal)[-1].startswith("name? "))
+        until(lambda: screen(terminal)[-1] == "name?")
         until(lambda: terminal.lent)
         terminal.type("Ada\n")
         assert answer.result().body == "Ada"

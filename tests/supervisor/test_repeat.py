@@ -46,8 +46,12 @@ def listener(running: Any) -> Any:
 def test_request_is_sent_as_it_came_less_what_belonged_to_its_connection() -> None:
     app = App()
     with serving(app) as running:
-        assert send(GET, listener(running)).status == 200
-        assert send(POST, listener(running)).body == b'{"number": 1, "same": 1}'
+        repeater = Repeater([listener(running)], print)
+        for request in (GET, POST):
+            repeater.saw(request)
+            assert repeater.repeat() == ""
+            while repeater._running:
+                pass
     (first, _), (second, body) = app.seen
     assert (first["path"], first["query_string"]) == ("/a", b"b=c")
     assert (b"cookie", b"d=e") in first["headers"]

@@ -16,6 +16,8 @@ from devserver.events import (
     Frame,
     Notice,
     Reloaded,
+    RequestSeen,
+    RequestsSeen,
     ServerReady,
     ServerStarting,
     ServerStopping,
@@ -44,6 +46,18 @@ def frames(*paths: str) -> tuple[Frame, ...]:
 
 
 OURS, THEIRS = "/home/ada/shop/app/items.py", "/usr/lib/starlette/routing.py"
+
+
+def test_banner_names_the_env_files_that_were_read() -> None:
+    lines = told([READY], narrator(env_files=(".env", ".env.local"))).splitlines()
+    assert "    Env      .env, .env.local" in lines
+
+
+def test_slow_request_is_marked_in_words() -> None:
+    seen = RequestSeen(0.0, "GET", "/items", 200, 0.25, "items", "app.py:3")
+    quick, slow = (told([RequestsSeen((seen,))], narrator(slow_s=limit_s)) for limit_s in (0.5, 0.2))
+    assert quick.rstrip().endswith("200   250 ms  app.py:3 items")
+    assert slow.rstrip().endswith("200   250 ms slow  app.py:3 items")
 
 
 def test_banner_tells_where_what_and_how() -> None:

@@ -63,7 +63,9 @@ def test_json_line_reads_back_as_the_event() -> None:
     line = json.line(event)
     assert line.isascii()
     assert line.count("\n") == 1
-    assert events.from_json(json_format.loads(line)) == event
+    members = json_format.loads(line)
+    assert members.pop("markdown").startswith("# 500 · m\n")
+    assert events.from_json(members) == event
 
 
 @pytest.mark.parametrize("event", [Notice("info", "x"), Reloaded(("a",), 0.1, "cold")])
@@ -77,6 +79,7 @@ def test_json_error_has_message_hint_exit_code_and_failure() -> None:
         "message": "taken",
         "hint": "wait",
         "failure": None,
+        "markdown": "# 500 · taken\n\n**Hint:** wait\n",
         "exit_code": 2,
     }
     error = json_format.loads(json.line(AppLoadError("broken", failure=Failure("E", "m", ()))))
