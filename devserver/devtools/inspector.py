@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from devserver.events import Emitter
 
 SEEN_MAX = 20
-"""Requests that are told of in one go; what else comes in that time is counted."""
+"""Requests that are looked at in one moment; what else comes in that time is counted."""
 GATHER_S = 0.05
 EXPLAINED = frozenset({400, 404, 405, 422})
 """Statuses whose responses are read."""
@@ -75,7 +75,10 @@ class Inspector:
         self._last: _Request | None = None
         """The last request, until it is handed on."""
         self._seen: list[RequestSeen] = []
-        self._more = 0
+        self._looked = self._more = 0
+        """Requests of this moment that were looked at, and those that were not."""
+        self._follows = False
+        """What is seen now comes closely behind something else."""
         self._hinted: tuple[str, str, str] | None = None
         """Method, path and hint, since the last time something was told: comparing routes takes time."""
         self._timer: asyncio.TimerHandle | None = None
@@ -84,7 +87,9 @@ class Inspector:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        if scope["type"] == "http" and len(self._seen) < SEEN_MAX:
+        if scope["type"] == "http" and self._looked < SEEN_MAX:
+            self._looked += 1
+            self._open_moment()
             request = _Request(self, scope, send)
             queries.listen()
             queries.current.set(request.queries)
@@ -102,6 +107,7 @@ class Inspector:
             return
         if scope["type"] == "http":
             self._more += 1
+            self._open_moment()
         await self.app(scope, receive, send)
 
     def add(self, seen: RequestSeen) -> None:
@@ -114,17 +120,28 @@ class Inspector:
             self._seen[-1] = folded
         else:
             self._seen.append(seen)
-        if self._timer is None:
+        self._open_moment()
+        if not self._follows:
             # The first one is shown at once; those that follow closely wait for each other.
-            self._timer = asyncio.get_running_loop().call_later(0, self._tell)
+            self._follows = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _open_moment(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._end_moment)
+
+    def _end_moment(self) -> None:
+        # What comes right after a busy moment waits for the end of the next one.
+        self._follows = bool(self._seen or self._more or self._looked)
+        self._tell()
+        self._timer, self._looked, self._hinted = None, 0, None
+        if self._follows:
+            self._open_moment()
 
     def _tell(self) -> None:
         if not self._seen and not self._more:
-            self._timer = None
             return
-        self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._tell)
         told, self._seen, more, self._more = tuple(self._seen), [], self._more, 0
-        self._hinted = None
         self._emitter.emit(RequestsSeen(told, more))
         last, self._last = self._last, None
         if last is not None:
