@@ -38,7 +38,7 @@ PACKAGE = CHECKOUT / "devserver"
 # which are one: __init__ is launch's face.
 RANKS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "gunicorn"},
     {"ui", "launch", "__init__"},
     {"supervisor"},
     {"devtools", "observe", "server"},
@@ -62,6 +62,7 @@ SIBLINGS = ("protocol/http1", "protocol/http2", "protocol/websocket")
 HOMES = {
     "dotenv": ["config/env_files.py"],
     "fastapi": ["app/introspect.py", "devtools/"],
+    "gunicorn": ["gunicorn.py"],
     "h11": ["protocol/http1/"],
     "httptools": ["protocol/http1/"],
     "rich": ["ui/"],
@@ -74,8 +75,8 @@ HOMES = {
     "yaml": ["observe/log_config.py"],
 }
 
-# What we replace must not be underneath.
-REPLACED = ("daphne", "fastapi_cli", "granian", "gunicorn", "hypercorn", "uvicorn")
+# What we replace must not be underneath. gunicorn has a home, since it may be what starts our worker.
+REPLACED = ("daphne", "fastapi_cli", "granian", "hypercorn", "uvicorn")
 
 NO_IO_FILES = (
     "protocol/http1/chunked.py",
@@ -90,8 +91,8 @@ NO_IO_FILES = (
 IO_MODULES = ("asyncio", "logging", "os", "selectors", "socket", "ssl", "subprocess", "threading", "time")
 
 # Whoever ends the process must know that nobody above it wants to clean up: the commands; launch.run, which promises
-# what uvicorn.run does (exit code 3 when the app does not start); and a worker, whose main function is its process.
-MAY_EXIT = ("__main__.py", "cli/", "launch.py:run", "supervisor/worker.py")
+# what uvicorn.run does (exit code 3 when the app does not start); and workers, whose main function is their process.
+MAY_EXIT = ("__main__.py", "cli/", "gunicorn.py", "launch.py:run", "supervisor/worker.py")
 
 RUNTIME_DEPENDENCIES = {
     "fastapi",
