@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCS = CHECKOUT / "docs"
+PAGES = [CHECKOUT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 NAMED = re.compile(r"`((?:devserver|tests|scripts|benchmarks|examples)/[\w./-]*)(?:::(\w+))?`")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_files_and_tests_that_a_page_names_exist(page: Path) -> None:
     missing = [
         f"{path}::{test}" if test else path
@@ -34,7 +35,7 @@ def test_architecture_page_names_a_test_for_every_rule() -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (CHECKOUT / "mkdocs.yml").read_text().partition("nav:")[2].partition("\nvalidation")[0]
-    assert set(re.findall(r"[\w-]+\.md", navigation)) == {page.name for page in (CHECKOUT / "docs").glob("*.md")}
+    assert set(re.findall(r"[\w/-]+\.md", navigation)) == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
 
 
 def _functions(file: Path) -> set[str]:
