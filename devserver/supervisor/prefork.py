@@ -39,8 +39,7 @@ from devserver.errors import EXIT_APP, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
-from devserver.server.durations import CANCEL_S
-from devserver.supervisor import certificates, inheritance, status, steer, stuck
+from devserver.supervisor import certificates, inheritance, status, steer
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.figures import Monitor
@@ -52,10 +51,11 @@ from devserver.supervisor.post import Job, Post
 from devserver.supervisor.privileges import Identity
 from devserver.supervisor.process_name import name_process
 from devserver.supervisor.processors import available
-from devserver.supervisor.scoreboard import Scoreboard, resident_bytes
+from devserver.supervisor.scoreboard import Scoreboard
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
+from devserver.supervisor.warden import FRESH_S, Warden, send_signal
 
 if TYPE_CHECKING:
     import ssl
@@ -76,19 +76,8 @@ TURN_S = 0.5
 """At least so often is looked at the scoreboard."""
 WRITE_S = 0.02
 """Between two tries to write log lines that nobody reads."""
-FRESH_S = 2.0
-"""A worker whose loop has not written for so long gets no new connection."""
-ANSWER_S = 1.0
-"""How long a worker that stands still may take to say why."""
-DUMP_S = 0.3
-KILLED_S = 5.0
-"""A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 FILES_S = 2.0
 """Between two looks at the files of the certificate."""
-MEMORY_S = 5.0
-"""Between two looks at the workers' memory."""
-QUIT_S = 1.0
-"""What a worker that quits gets besides the time for cancelling and for the app's shutdown."""
 WORKERS_MAX = 512
 HIDDEN = frozenset({*VARIABLES, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
 """Variables that are about the master."""
@@ -157,6 +146,9 @@ class PreforkSupervisor:
         workers = max(2, available()) if config.workers is None else max(1, config.workers)
         self._pool = Pool(wanted=min(workers, WORKERS_MAX))
         self._board = Scoreboard(2 * max(64, 2 * self._pool.wanted))
+        self._warden = Warden(
+            self._pool, self._board, lambda: self._settings.config, say=self._say, forget=self._forget
+        )
         self._sharings: list[Sharing] = []
         self._monitor = Monitor(config, None if inherited is None else inherited.monitor)
         # An older master has the socket until it ends.
@@ -168,9 +160,6 @@ class PreforkSupervisor:
         self._signals: SignalQueue
         self._exits: dict[int, int] = {}
         """Pid → exit code of processes that have ended."""
-        self._forgiven_until = 0.0
-        """The workers' loops are not judged before: this process, or the machine, has slept."""
-        self._memory_due = 0.0
         self._files_due = 0.0
         self._stamps = certificates.stamps(config)
         self._age = 0
@@ -253,11 +242,11 @@ class PreforkSupervisor:
         woken = time.monotonic()
         if woken - now > timeout_s + FRESH_S:
             # The machine was suspended, or we were: nobody could write to the scoreboard either.
-            self._forgiven_until = woken + max(FRESH_S, self._settings.config.timeout_worker)
+            self._warden.forgive(woken)
         self._succeed()
         self._reap()
-        self._look_at_workers(time.monotonic())
-        self._enforce_deadlines(time.monotonic())
+        self._warden.look(time.monotonic())
+        self._warden.enforce(time.monotonic())
         self._look_at_certificates(time.monotonic())
         if time.monotonic() >= self._stop_at:
             self._stop_at = float("inf")
@@ -295,7 +284,7 @@ class PreforkSupervisor:
                 case Spawn():
                     self._spawn(action.slot)
                 case Replace():
-                    self._replace(action.handle)
+                    self._warden.replace(action.handle)
                 case Drop():
                     for sharing in self._sharings:
                         sharing.drop(action.slot.index)
@@ -407,69 +396,6 @@ class PreforkSupervisor:
             sharing.close_others(listeners)
         self._molds.leave_to_child()
 
-    def _replace(self, handle: PoolHandle) -> None:
-        """Lets a worker finish what it has, and accept no more."""
-        config = self._settings.config
-        if handle.serving:
-            self._tell(handle, "replace", config.timeout_graceful_shutdown)
-        else:
-            self._dismiss(handle)
-
-    def _tell(self, handle: PoolHandle, way: str, grace_s: float | None) -> None:
-        shutdown_s = self._settings.config.timeout_shutdown
-        handle.stopping = handle.dismissed = True
-        handle.channel.send({"do": way})
-        if grace_s is None or shutdown_s is None:
-            handle.deadline = float("inf")
-        else:
-            handle.deadline = time.monotonic() + grace_s + CANCEL_S + shutdown_s + QUIT_S
-
-    def _dismiss(self, handle: PoolHandle) -> None:
-        """Ends a worker that does not serve yet, as far as is known here: it may have begun a moment ago."""
-        handle.dismissed = handle.stopping = True
-        if handle.pid:
-            handle.channel.send({"do": "dismiss"})
-            handle.deadline = time.monotonic() + ANSWER_S
-        else:
-            self._kill(handle)
-
-    def _kill(self, handle: PoolHandle) -> None:
-        handle.kill()
-        handle.deadline = time.monotonic() + KILLED_S
-
-    def _look_at_workers(self, now: float) -> None:
-        config = self._settings.config
-        self._pool.steady(now)
-        for handle in [*self._pool]:
-            if handle.serving and not handle.killed and config.timeout_worker and now > self._forgiven_until:
-                self._look_at_loop(handle, now, config.timeout_worker)
-            if handle.serving and not handle.due and now >= handle.ends_at:
-                self._becomes_due(handle, f"{config.worker_lifetime:g} s of life", "lifetime")
-        if config.worker_max_rss is not None and now >= self._memory_due:
-            self._memory_due = now + MEMORY_S
-            for handle in self._pool:
-                resident = resident_bytes(handle.pid)
-                if handle.serving and not handle.due and resident > config.worker_max_rss:
-                    self._becomes_due(handle, f"{resident / 2**20:,.0f} MiB of memory", "memory")
-
-    def _look_at_loop(self, handle: PoolHandle, now: float, timeout_s: float) -> None:
-        """Asks a worker whose loop stands still why, and ends it."""
-        silent_s = self._silent_s(handle)
-        if silent_s < timeout_s:
-            if handle.asked_at:
-                # It goes on after all, though without a slot: what it has is finished.
-                handle.asked_at = 0.0
-                self._replace(handle)
-        elif not handle.asked_at:
-            handle.asked_at = now
-            self._say("error", f"Worker {handle.pid} has stood still for {silent_s:.1f} s; it is replaced.")
-            self._board.count_restart("stuck")
-            # Its slot gets another one at once, on the same sockets.
-            self._pool.take_out(handle)
-            handle.dismissed, handle.accepts = True, False
-            _send_signal(handle.pid, stuck.ask_signal())
-            handle.deadline = now + ANSWER_S
-
     def _watch_monitor(self, now: float) -> None:
         """Starts the monitor when there is none and should be one."""
         if self._monitor.has_ended(self._exits):
@@ -503,44 +429,6 @@ class PreforkSupervisor:
         self._stamps = found
         self._say("info", "The certificate has changed.")
         self._start_over(settings)
-
-    def _silent_s(self, handle: PoolHandle) -> float:
-        """How long its loop has not written to the scoreboard."""
-        return self._board.silent_s(handle.row)
-
-    def _enforce_deadlines(self, now: float) -> None:
-        for handle in [*self._pool]:
-            if now < handle.deadline:
-                continue
-            if handle.killed:
-                self._say("warning", f"Process {handle.pid} does not end; it is left behind.")
-                self._forget(handle)
-                self._pool.ended(handle, now, failed=False)
-            elif handle.asked_at and not handle.answered and not handle.dumped:
-                # It is not in Python code that it is stuck.
-                handle.dumped = True
-                # Its channel has a thread, which can speak as long as that code leaves the interpreter to others.
-                handle.channel.send({"do": "explain"})
-                _send_signal(handle.pid, stuck.dump_signal())
-                handle.deadline = now + DUMP_S
-            else:
-                self._explain(handle)
-                self._kill(handle)
-
-    def _explain(self, handle: PoolHandle) -> None:
-        if handle.dumped:
-            self._say("error", f"Worker {handle.pid} is stuck here:\n{stuck.read_dump(handle.dump_fd)}")
-        elif handle.stopping:
-            self._say("warning", f"Worker {handle.pid} did not end in time and is killed.")
-        elif not handle.serving:
-            seconds = self._settings.config.timeout_worker_startup
-            self._say("error", f"Worker {handle.pid} did not start within {seconds:g} s and is killed.")
-
-    def _becomes_due(self, handle: PoolHandle, why: str, reason: str) -> None:
-        if not handle.stopping and not handle.due:
-            handle.due = why
-            self._board.count_restart(reason)
-            self._say("info", f"Worker {handle.pid} is replaced after {why}.")
 
     # What ends
 
@@ -617,13 +505,9 @@ class PreforkSupervisor:
             case "closed":
                 handle.accepts = False
             case "due":
-                self._becomes_due(handle, str(message["why"]), str(message["reason"]))
+                self._warden.becomes_due(handle, str(message["why"]), str(message["reason"]))
             case "stuck":
-                self._say("error", f"Worker {handle.pid}: {message['text']}")
-                handle.answered = True
-                if handle.asked_at and not handle.dumped:
-                    # It has so long to turn again.
-                    handle.deadline = time.monotonic() + ANSWER_S
+                self._warden.answered(handle, str(message["text"]))
             case _:
                 pass
 
@@ -644,13 +528,13 @@ class PreforkSupervisor:
             # So that workers that were started together are not replaced together.
             handle.ends_at = time.monotonic() + lifetime_s * (1 + random.uniform(0, 0.1))
         if self._way or handle.stopping:
-            self._tell(handle, self._way or "replace", self._settings.config.timeout_graceful_shutdown)
+            self._warden.tell(handle, self._way or "replace", self._settings.config.timeout_graceful_shutdown)
             return
         earlier = self._pool.became_ready(handle)
         if earlier is not None:
             if not earlier.due:
                 self._board.count_restart("reload")
-            self._replace(earlier)
+            self._warden.replace(earlier)
         startup_s = time.monotonic() - handle.spawned_at
         self._say("info", f"Worker {handle.pid} is ready, {startup_s:.2f} s after it was started.")
         if handle.generation == self._pool.generation:
@@ -669,11 +553,7 @@ class PreforkSupervisor:
         """Sends connections to those workers that will take them."""
         if not any(sharing.apart for sharing in self._sharings):
             return
-        slots = [
-            slot.index
-            for slot in self._pool.slots
-            if slot.current is not None and not slot.leaving_at and self._silent_s(slot.current) < FRESH_S
-        ]
+        slots = [slot.index for slot in self._pool.slots if not slot.leaving_at and self._warden.is_fresh(slot.current)]
         for sharing in self._sharings:
             try:
                 sharing.steer(slots)
@@ -768,7 +648,7 @@ class PreforkSupervisor:
             if slot.successor is not None:
                 handle, slot.successor = slot.successor, None
                 self._pool.leaving.append(handle)
-                self._dismiss(handle)
+                self._warden.dismiss(handle)
 
     def _go_back(self) -> None:
         """The new code does not start: what runs stays."""
@@ -804,7 +684,7 @@ class PreforkSupervisor:
             left_s = [handle.deadline - now for handle in self._pool if handle.deadline != float("inf")]
             if left_s:
                 self._notifier.takes_longer(max(left_s) + TURN_S)
-        elif any(slot.current is not None and self._silent_s(slot.current) < FRESH_S for slot in self._pool.slots):
+        elif any(self._warden.is_fresh(slot.current) for slot in self._pool.slots):
             self._notifier.alive()
         if self._is_reloading and self._pool.complete and all(self._is_up_to_date(handle) for handle in self._pool):
             self._is_reloading = False
@@ -817,7 +697,7 @@ class PreforkSupervisor:
         if self._way == "quit" or (self._way and way == "stop"):
             if way == "quit":
                 for handle in self._pool:
-                    self._kill(handle)
+                    self._warden.kill(handle)
             return
         self._way = way
         if self._next_master is not None:
@@ -831,9 +711,9 @@ class PreforkSupervisor:
         told = "replace" if way == "stop" and other else way
         for handle in self._pool:
             if handle.serving:
-                self._tell(handle, told, grace_s)
+                self._warden.tell(handle, told, grace_s)
             else:
-                self._dismiss(handle)
+                self._warden.dismiss(handle)
 
     # What dev ctl asks
 
@@ -913,18 +793,13 @@ class _Forked:
 
     def kill(self) -> None:
         """See :class:`~devserver.supervisor.handle.Process`."""
-        _send_signal(self.pid, signal.SIGKILL)
+        send_signal(self.pid, signal.SIGKILL)
 
 
 def _become_subreaper() -> None:
     """Lets the children of a mold that has died become ours (PR_SET_CHILD_SUBREAPER in prctl(2))."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
-
-
-def _send_signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def _is_terminal(fd: int) -> bool:
