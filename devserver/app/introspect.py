@@ -5,6 +5,7 @@ Never imports either: an app made with them has brought them into ``sys.modules`
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -28,6 +29,20 @@ def docs_path(app: object) -> str | None:
 def is_starlette(app: object) -> bool:
     """Whether there is a Starlette app, hence also a FastAPI one, inside ``app``: it takes part in lifespan."""
     return unwrap(app, ("starlette.applications", "Starlette")) is not None
+
+
+def build_routes(app: object) -> None:
+    """Has FastAPI make now what it otherwise makes for the first request.
+
+    Routers that were included become routes with all their dependencies only when a request asks (since FastAPI 0.137);
+    with 200 routes that takes 140 ms. Nothing is called that a request would not call, and what goes wrong is left for
+    the request to show.
+    """
+    found = unwrap(app, ("fastapi", "FastAPI"))
+    for route in getattr(found, "routes", ()):
+        with contextlib.suppress(Exception):
+            for context in listed(route):
+                build_routes(getattr(getattr(context, "original_route", None), "app", None))
 
 
 def unwrap(app: object, *kinds: tuple[str, str]) -> Any:

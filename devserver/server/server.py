@@ -244,6 +244,7 @@ class Server:
         state.debug = self._debug
         state.on_limit = self._on_limit
         state.on_fatal = self._on_fatal
+        self._build_routes(app)
         try:
             await self._listen(state, self._listeners)
         except BaseException:
@@ -264,6 +265,10 @@ class Server:
                 found=target.found,
             )
         )
+
+    def _build_routes(self, app: ASGIApp) -> None:
+        """Before anybody waits for an answer."""
+        introspect.build_routes(app)
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
         chosen = connection_class(self.config.http)

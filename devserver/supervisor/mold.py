@@ -16,6 +16,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from devserver.app.introspect import build_routes
 from devserver.app.load import load_app
 from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
@@ -43,6 +44,8 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         prepare_process(job)
         logging.configure(job.config)
         app = load_app(job.target, interface=job.config.interface, put_in=home(job.config.mode, job.config.env_file))
+        # Once, and not once a worker.
+        build_routes(app)
     except (AppError, ConfigError, OSError) as exc:
         failure = exc.failure if isinstance(exc, AppError) else None
         hint = "" if isinstance(exc, OSError) else exc.hint

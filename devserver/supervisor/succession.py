@@ -22,6 +22,7 @@ from devserver.protocol.proxy import ProxyHeader
 from devserver.server.server import Server
 
 if TYPE_CHECKING:
+    from devserver.app.types import ASGIApp
     from devserver.config import Config
     from devserver.protocol.state import Connection, ServerState
     from devserver.supervisor.channel import Message
@@ -76,6 +77,9 @@ class SuccessiveServer(Server):
             self._state().on_turn = self._look
             self._on_serving()
             self.adopt()
+
+    def _build_routes(self, app: ASGIApp) -> None:
+        """Somebody may be waiting already: whoever made this server does it meanwhile."""
 
     def adopt(self) -> None:
         """Serves the connections that have been taken by now."""

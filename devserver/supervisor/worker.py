@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devserver.app.introspect import build_routes
 from devserver.app.load import load_app, put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install, stamp
 from devserver.config.env_layers import candidates, home
@@ -140,7 +141,8 @@ class Worker:
         self._emitter = Emitter()
         self._emitter.listen(self._forward, FORWARDED)
         self._observers: Observers | None = None
-        self._inspected: ASGIApp | None = None
+        self._app: ASGIApp | None = None
+        """When it was loaded."""
         self._last_failure = job.last_failure
         self._routes: tuple[Route, ...] = ()
 
@@ -208,6 +210,7 @@ class Worker:
         return app
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
+        self._app = app
         if self._job.inspects:
             from devserver.devtools.inspector import Inspector
 
@@ -220,7 +223,6 @@ class Worker:
                 hint=self._nearest_route,
                 keep=self._keep_request,
             )
-            self._inspected = app
         from devserver.devtools.last_failure import LastFailure
 
         self._emitter.listen(self._on_raised, (AppRaised,))
@@ -247,8 +249,15 @@ class Worker:
     def _on_raised(self, event: AppRaised) -> None:
         self._last_failure = event
 
+    def _build_routes(self) -> None:
+        """On a thread, when the app serves: it takes a moment, in which nobody may be waiting."""
+        if self._app is not None:
+            build_routes(self._app)
+        if self._job.inspects:
+            time.sleep(ROUTES_S)
+            self._tell_routes(self._app)
+
     def _tell_routes(self, app: object) -> None:
-        """On a thread, when the app serves: it takes a moment, for which nobody should wait."""
         from devserver.app.routes import routes
         from devserver.devtools.route_hints import listed
 
@@ -342,10 +351,8 @@ class Worker:
         self._channel.send({"is": "serving"})
         if not self._failed:
             self._report_imports()
-        if self._inspected is not None:
-            timer = threading.Timer(ROUTES_S, self._tell_routes, (self._inspected,))
-            timer.daemon = True
-            timer.start()
+        if not self._failed:
+            threading.Thread(target=self._build_routes, name="devserver-routes", daemon=True).start()
 
     def _stamps(self) -> dict[str, Stamp]:
         loaded = {} if self._loader is None else self._loader.stamps
