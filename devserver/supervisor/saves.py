@@ -64,6 +64,8 @@ class Saves:
         self._recent: dict[str, float] = {}
         self._held: dict[str, set[str]] = {}
         """Why changes wait → those that do."""
+        self._told_of: set[str] = set()
+        """Those that somebody has been told of."""
 
     def start(self, since: float) -> None:
         """Begins to watch.
@@ -105,7 +107,9 @@ class Saves:
         waiting = self._held.pop(why, set())
         if self._held:
             next(iter(self._held.values())).update(waiting)
-        elif waiting:
+            return
+        self._told_of.clear()
+        if waiting:
             self.changed(waiting)
 
     # What has changed
@@ -117,9 +121,11 @@ class Saves:
         """
         if self._held:
             why, waiting = next(iter(self._held.items()))
-            new = set(paths) - waiting
-            waiting |= new
-            told = [path for path in new if self._judge.judge(path, self._loaded)[0] is Verdict.RELOAD]
+            waiting.update(paths)
+            # Looked at each time: one that was empty a moment ago was still being written.
+            untold = waiting - self._told_of
+            told = [path for path in untold if self._judge.judge(path, self._loaded)[0] is Verdict.RELOAD]
+            self._told_of.update(told)
             if told:
                 self._say(FilesChanged(tuple(sorted(told)), reloading=False, reason=why))
             return
