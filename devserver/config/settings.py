@@ -51,6 +51,8 @@ _TLS_SERVER, _CERT_NONE = 17, 0
 _KIB, _MIB = 1024, 1024 * 1024
 _SIZE_MAX = 2**40
 _SECONDS_MAX = 10**7
+# Each has a stack of its own, and they share one interpreter lock: more is a mistake.
+_THREADS_MAX = 1024
 # A connection that cannot hold a request line is no connection; a line beyond this is an attack, not a request.
 _LINE_MIN, _LINE_MAX = 64, _MIB
 
@@ -606,6 +608,21 @@ class Config:
         commands=API_AND_RUN,
     )
 
+    threads: int = option(
+        8,
+        help="Threads of a worker that call a WSGI app.",
+        group=WORKERS,
+        kind="int",
+        minimum=1,
+        maximum=_THREADS_MAX,
+        commands=API_AND_PROD,
+    )
+    wsgi_stream_input: bool = option(
+        False,
+        help="Call a WSGI app before the request body has arrived; it holds its thread while it reads.",
+        group=PROTOCOL,
+        kind="bool",
+    )
     preload: bool = option(
         False,
         help="Import the app once, in a process that the workers are forked from.",

@@ -16,6 +16,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from devserver.app.interface import WsgiOptions
 from devserver.app.load import load_app
 from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
@@ -42,7 +43,12 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     try:
         prepare_process(job)
         logging.configure(job.config)
-        app = load_app(job.target, interface=job.config.interface, put_in=home(job.config.mode, job.config.env_file))
+        app = load_app(
+            job.target,
+            interface=job.config.interface,
+            wsgi=WsgiOptions.of(job.config),
+            put_in=home(job.config.mode, job.config.env_file),
+        )
     except (AppError, ConfigError, OSError) as exc:
         failure = exc.failure if isinstance(exc, AppError) else None
         hint = "" if isinstance(exc, OSError) else exc.hint
