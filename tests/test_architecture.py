@@ -78,6 +78,8 @@ HOMES = {
 REPLACED = ("daphne", "fastapi_cli", "granian", "gunicorn", "hypercorn", "uvicorn")
 
 NO_IO_FILES = (
+    "app/wsgi_environ.py",
+    "app/wsgi_headers.py",
     "protocol/http1/chunked.py",
     "protocol/websocket/deflate.py",
     "protocol/websocket/frames.py",
