@@ -25,17 +25,20 @@ def __getattr__(name: str) -> Any:
 def _django() -> Any:
     from django.conf import settings
     from django.core.wsgi import get_wsgi_application
-    from django.http import HttpRequest, JsonResponse
+    from django.http import HttpRequest, HttpResponse, JsonResponse
     from django.urls import path
 
     def item(request: HttpRequest, number: int) -> JsonResponse:
         return JsonResponse({"id": number, "name": request.GET["q"], "tags": ["a", "b", "c"], "price": 9.5})
 
+    def ready(_: HttpRequest) -> HttpResponse:
+        return HttpResponse("ready")
+
     if not settings.configured:
         settings.configure(
             ALLOWED_HOSTS=["127.0.0.1"],
             SECRET_KEY="measured",
-            ROOT_URLCONF=type("urls", (), {"urlpatterns": [path("items/<int:number>", item)]}),
+            ROOT_URLCONF=type("urls", (), {"urlpatterns": [path("", ready), path("items/<int:number>", item)]}),
             MIDDLEWARE=[
                 "django.middleware.security.SecurityMiddleware",
                 "django.middleware.common.CommonMiddleware",

@@ -9,6 +9,7 @@ Knows nothing of ASGI but the scope: ``wsgi.py`` turns what is posted into messa
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 from collections.abc import Callable, Iterable
@@ -160,9 +161,11 @@ class Call:
 
     def run(self) -> None:
         """See :class:`~devserver.app.wsgi_threads.Job`."""
-        self.context.run(self._run)
+        # Posted outside of the context, which another thread may enter as soon as the loop knows.
+        self._pool.post(self, *self.context.run(self._run))
 
-    def _run(self) -> None:
+    def _run(self) -> tuple[Any, ...]:
+        """Calls the app; what is to be posted at the end."""
         last: tuple[Any, ...] = (END,)
         try:
             if not self._gone:
@@ -170,12 +173,13 @@ class Call:
         except BaseException as exc:
             if not (self._gone and isinstance(exc, ClientDisconnected)):
                 last = (exc,)
-        # Here and not in the loop: letting go of a large temporary file takes a while.
-        self._body.close()
-        self._pool.post(self, *last)
+        # Here and not in the loop: letting go of a large temporary file takes a while. Errors are of what the app has
+        # done to the file.
+        with contextlib.suppress(Exception):
+            self._body.close()
+        return last
 
     def _call(self) -> tuple[Any, ...]:
-        """Calls the app; what is to be posted at the end."""
         environ = make_environ(self._base, self.scope, self._body, self._length)
         result = self._app(environ, self.start_response)
         # Exactly these, which have all their pieces ready and no close().

@@ -301,3 +301,15 @@ def test_app_that_is_left_alone_with_its_input_comes_to_an_end() -> None:
         running.server.should_exit = True
         running.join()
         assert ended.wait(30)
+
+
+def test_input_that_the_app_has_taken_apart_is_its_own_affair() -> None:
+    def app(environ: Environ, start_response: Any) -> list[bytes]:
+        raw = environ["wsgi.input"].detach()
+        start_response("200 OK", [TEXT])
+        return [raw.read()]
+
+    with serving_wsgi(app, checked=False, wsgi_stream_input=True) as running, client_of(running) as client:
+        client.send(request(method="POST", body=LINES))
+        assert client.response().body == LINES
+        assert running.of(AppRaised) == []
