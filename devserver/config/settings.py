@@ -720,6 +720,23 @@ class Config:
         cli=("--config", "-c"),
         commands=("prod",),
     )
+    env: Strings = option(
+        (),
+        help="Variable for the app, over whatever the environment and env files say.",
+        group=APP,
+        many=True,
+        metavar="NAME=VALUE",
+        cli=("--env", "-e"),
+        commands=("prod",),
+    )
+    paste: str | None = option(
+        None,
+        help="Paste file that makes the app, with #name for another section than [app:main] or [composite:main].",
+        group=APP,
+        none=True,
+        metavar="FILE[#NAME]",
+        commands=("prod",),
+    )
     user: str | None = option(
         None, help="User to run the workers as: a name or a number.", group=WORKERS, none=True, commands=API_AND_PROD
     )

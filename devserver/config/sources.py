@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.config import env_layers, python_file, settings
+from devserver.config import env_layers, gunicorn, python_file, settings
 from devserver.config import option as options
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
@@ -126,11 +126,24 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         added.setdefault("FASTAPI_ENV", "development")
 
     values, origins = _merge(command, layers)
+    added.update(_assignments(values["env"], origins["env"]))
     _check_files(values, origins, directory)
     config = Config(**values)
     if config.strict_env and command in COMMANDS:
         _refuse(read, origins["strict_env"])
     return Resolved(config, origins, (*notices, *config.notices), added, read, directory, hooks)
+
+
+def _assignments(pairs: Any, origin: str) -> dict[str, str]:
+    """The variables of ``--env``."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            where = "" if origin == COMMAND_LINE else f" ({origin})"
+            raise ConfigError(f"--env{where}: {pair!r} is not of the form NAME=VALUE.")
+        found[name] = value
+    return found
 
 
 def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
@@ -363,12 +376,21 @@ def _project(command: str, directory: Path) -> list[_Layer]:
 
 
 def _python_layer(names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]) -> _Layer:
-    """What the file of ``--config`` says; names that are no options are its own, unless they look like one."""
+    """What the file of ``--config`` says; names that are no options are its own, unless they look like one.
+
+    A setting of gunicorn means what it means there; under our own name it wins.
+    """
     spelled = {
         name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
     }
     values: dict[str, tuple[Any, str]] = {}
+    translated = gunicorn.translate(names)
+    for field_name, (name, value) in translated.values.items():
+        values[field_name] = (options.check(settings.by_name(field_name), value, f"{path} {name}"), str(path))
+    notices += [Notice("warning", f"{path}: {note}") for note in translated.notes]
     for name, value in names.items():
+        if name in gunicorn.KNOWN:
+            continue
         known = spelled.get(name)
         if known is not None and command in options.of(known).commands and known.name != "config_file":
             values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
