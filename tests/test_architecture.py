@@ -64,6 +64,7 @@ HOMES = {
     "fastapi": ["app/introspect.py", "devtools/"],
     "h11": ["protocol/http1/"],
     "httptools": ["protocol/http1/"],
+    "paste": ["app/paste.py"],
     "rich": ["ui/"],
     "setproctitle": ["supervisor/process_name.py"],
     "starlette": ["app/introspect.py", "devtools/"],

@@ -231,7 +231,7 @@ def _call(
 ) -> Any:
     try:
         return factory(*args, **kwargs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, AppLoadError):
         raise
     except BaseException as exc:
         raise _raised(exc, f"Calling {called}", own) from exc

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from devserver.config import option as options
+from devserver.config import settings
 from devserver.config.python_file import HOOKS
 
 Convert: TypeAlias = "Callable[[Any], dict[str, Any]]"
@@ -240,3 +242,34 @@ OTHER_HOOKS: Mapping[str, str] = {
 
 KNOWN = frozenset(OPTIONS) | frozenset(OTHERS) | frozenset(OTHER_HOOKS) | frozenset(HOOKS) | {"worker_class"}
 """Every setting of gunicorn."""
+
+
+def as_toml(names: Mapping[str, Any], file: str) -> str:
+    """The settings of a gunicorn.conf.py as tables of pyproject.toml, what has no counterpart as comments.
+
+    :param names: of :func:`devserver.config.python_file.run`.
+    :param file: how the file is called in what is written.
+    """
+    import json  # not at the top: only people ask for this
+
+    translated = translate(names)
+    lines, notes = [], [*translated.notes]
+    values = {field: value for field, (_, value) in translated.values.items()}
+    app = values.pop("app", None)
+    hooks = [name for name in names if name in HOOKS and callable(names[name])]
+    if isinstance(values.get("log_config"), dict):
+        del values["log_config"]
+        notes.append("logconfig_dict: write it to a JSON file and name that with log-config.")
+    if hooks:
+        notes.append(
+            f'{", ".join(hooks)}: hooks stay in {file}; leave nothing else in it, and write config = "{file}".'
+        )
+    for field, value in values.items():
+        key = options.key(settings.by_name(field))
+        if isinstance(value, tuple):
+            value = list(value)
+        # JSON's texts, numbers and lists are TOML's.
+        text = f"0o{value:o}" if field == "umask" else json.dumps("none" if value is None else value)
+        lines.append(f"{key} = {text}")
+    head = ["[tool.devserver]", f"app = {json.dumps(app)}", ""] if app is not None else []
+    return "\n".join([*head, "[tool.devserver.prod]", *lines, *(f"# {note}" for note in notes)])

@@ -729,10 +729,11 @@ class Config:
         cli=("--env", "-e"),
         commands=("prod",),
     )
-    paste: str | None = option(
+    paste: PathLike | None = option(
         None,
         help="Paste file that makes the app, with #name for another section than [app:main] or [composite:main].",
         group=APP,
+        kind="path",
         none=True,
         metavar="FILE[#NAME]",
         commands=("prod",),
@@ -838,6 +839,8 @@ def _contradictions(config: Config) -> None:
         raise ConfigError(f"health_path: {config.health_path!r} does not begin with a slash.")
     if config.mode is not None and not (config.mode and set(config.mode) <= _MODE_CHARACTERS):
         raise ConfigError(f"mode: {config.mode!r} is not a name of letters, digits, - and _.")
+    if config.paste is not None and (config.app is not None or config.entrypoint is not None):
+        raise ConfigError("The app and paste both say what to serve.", hint="Give one of them.")
     if config.app is not None and config.entrypoint is not None:
         raise ConfigError("The app and entrypoint both say what to serve.", hint="Give one of them.")
 

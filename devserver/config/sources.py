@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.config import env_layers, gunicorn, python_file, settings
+from devserver.config import env_layers, paste_file, python_file, settings
 from devserver.config import option as options
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
@@ -109,6 +109,9 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         names = python_file.run(path)
         hooks = python_file.hooks(names, path)
         project = [_python_layer(names, path, command, notices), *project]
+    paste = _first("paste", given, variables, *project)
+    if paste is not None:
+        project = [*project, _paste_layer(directory / paste_file.split(paste)[0], command, notices)]
     layers = [given, variables, fallbacks, *project]
 
     mode = _first("mode", *layers) if "mode" in _names(*layers) else options.default(settings.by_name("mode"), command)
@@ -380,6 +383,8 @@ def _python_layer(names: Mapping[str, Any], path: Path, command: str, notices: l
 
     A setting of gunicorn means what it means there; under our own name it wins.
     """
+    from devserver.config import gunicorn  # not at the top: few have a file
+
     spelled = {
         name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
     }
@@ -396,6 +401,37 @@ def _python_layer(names: Mapping[str, Any], path: Path, command: str, notices: l
             values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
         elif not callable(value) and known is None and (guess := options.nearest(name, spelled, cutoff=0.85)):
             notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
+    return _Layer(values)
+
+
+def _paste_layer(path: Path, command: str, notices: list[Notice]) -> _Layer:
+    """What ``[server:main]`` of a Paste file says: the weakest of all, since it is part of the app."""
+    from devserver.config import gunicorn  # not at the top: few have a file
+
+    names = paste_file.server_settings(path)
+    origin = f"{path} [server:main]"
+    if "listen" in names:
+        names["bind"] = names.pop("listen")
+    typed = {name: paste_file.typed(name, text) for name, text in names.items() if name in gunicorn.KNOWN}
+    translated = gunicorn.translate(typed)
+    values: dict[str, tuple[Any, str]] = {}
+    for field_name, (name, value) in translated.values.items():
+        values[field_name] = (_read(settings.by_name(field_name), value, f"{origin} {name}"), origin)
+    notices += [Notice("warning", f"{origin}: {note}") for note in translated.notes]
+    spelled = {
+        name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
+    }
+    for name, text in names.items():
+        known = spelled.get(name.replace("-", "_"))
+        if name in gunicorn.KNOWN:
+            continue
+        if known is None or command not in options.of(known).commands:
+            notices.append(Notice("warning", f"{origin}: {name} has no effect: there is no such option."))
+        else:
+            values[known.name] = (_read(known, text, f"{origin} {name}"), origin)
+    # Its app is what the file is for.
+    values.pop("app", None)
+    values.pop("paste", None)
     return _Layer(values)
 
 

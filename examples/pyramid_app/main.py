@@ -1,4 +1,7 @@
-"""Pyramid, put together from a Paste file: scripts/dev run examples/pyramid_app"""
+"""Pyramid, put together from a Paste file: scripts/dev run examples/pyramid_app
+
+With the settings of the file's server section, in the folder: dev prod --paste development.ini
+"""
 
 from __future__ import annotations
 

@@ -55,6 +55,16 @@ def test_pyramid_is_put_together_from_its_paste_file() -> None:
         assert running.stop() == 0
 
 
+def test_pyramid_is_served_from_its_paste_file_by_several_workers() -> None:
+    words = ("prod", "--paste", "development.ini", "-w", "2", "--port", "0")
+    with command(EXAMPLES / "pyramid_app", *words, env={"PYTHONWARNINGS": "ignore"}) as child:
+        assert json.loads(child.get("/hello/Ada").body) == {"message": "Hello, Ada!"}
+        # The file's own word; the command line was stronger about the rest.
+        child.wait_text('"GET /hello/Ada" 200')
+        child.process.send_signal(signal.SIGTERM)
+        assert child.wait() == 0
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> dict[str, str]:
     """The environment of the Django example with a database of its own, in which there is an administrator."""
