@@ -233,7 +233,10 @@ async def _watch(call: Call, receive: Receive, pool: ThreadPool) -> None:
 
 
 def _has_body(scope: Scope) -> bool:
-    return any(name == b"content-length" or name == b"transfer-encoding" for name, _ in scope["headers"])
+    for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes three times as long, for each request
+        if name == b"content-length" or name == b"transfer-encoding":
+            return True
+    return False
 
 
 async def _plain(send: Send, status: int, text: bytes, *, retry: bool = False) -> None:

@@ -60,6 +60,8 @@ def _take_worker_class(names: Mapping[str, Any], values: dict[str, tuple[str, An
         notes.append(
             f"worker_class = {kind!r} has no effect: WSGI apps are called by threads; say how many with threads."
         )
+    elif str(kind).endswith("H11Worker"):
+        values["http"] = ("worker_class", "h11")
     elif kind not in {"sync", "gthread", "asgi"} and not str(kind).startswith(("uvicorn", "devserver.")):
         notes.append(f"worker_class = {kind!r} has no effect: there is one kind of worker, for ASGI and WSGI apps.")
 

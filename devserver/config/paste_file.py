@@ -42,14 +42,3 @@ def server_settings(path: Path) -> dict[str, str]:
         raise ConfigError(f"--paste: cannot read {path} ({exc.strerror}).") from exc
     except (configparser.Error, UnicodeDecodeError) as exc:
         raise ConfigError(f"--paste: {path} is not a Paste file ({str(exc).splitlines()[0]}).") from exc
-
-
-def typed(name: str, text: str) -> object:
-    """The value as a Python file would give it."""
-    if text.isascii() and text.isdigit():
-        return int(text, 8) if name == "umask" else int(text)
-    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-    if name == "bind" or name == "raw_env":
-        return text.split()
-    # "off" is a word of its own for the PROXY protocol.
-    return text if name in {"proxy_protocol", "asgi_lifespan"} else words.get(text.lower(), text)

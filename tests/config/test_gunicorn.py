@@ -94,7 +94,8 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("worker_class = 'sync'", {"threads": 1}),
         ("worker_class = 'gthread'\nthreads = 6", {"threads": 6}),
         ("worker_class = 'sync'\nthreads = 6", {"threads": 6}),
-        ("worker_class = 'uvicorn.workers.UvicornWorker'", {"threads": 8}),
+        ("worker_class = 'uvicorn.workers.UvicornWorker'", {"threads": 8, "http": "auto"}),
+        ("worker_class = 'uvicorn.workers.UvicornH11Worker'", {"http": "h11"}),
         # Our own name wins.
         ("timeout = 60\ntimeout_worker = 5", {"timeout_worker": 5}),
     ],

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from devserver.config.discovery import find_target
-from devserver.config.paste_file import split, typed
+from devserver.config.gunicorn_flags import typed
+from devserver.config.paste_file import split
 from devserver.config.sources import Resolved, resolve
 from devserver.errors import ConfigError
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +180,23 @@ def test_dev_prod_serves_with_several_workers(folder: Path, words: tuple[str, ..
         until(lambda: json.loads(running.get("/").body)["pid"] == "new")
         running.send(signal.SIGTERM)
         assert running.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("words", [("run", "--no-reload"), ("run",), ("prod", "-w", "2")])
+def test_app_that_hangs_does_not_hold_the_process(tmp_path: Path, words: tuple[str, ...]) -> None:
+    hanging = """
+import threading
+def app(environ, start_response):
+    print("hangs", flush=True)
+    threading.Event().wait()
+"""
+    (tmp_path / "main.py").write_text(hanging)
+    with command(tmp_path, *words, "--port", "0", "--timeout-graceful-shutdown", "0") as child:
+        with socket.create_connection(("127.0.0.1", child.port)) as client:
+            client.sendall(request())
+            child.wait_text("hangs")
+            child.process.terminate()
+            assert child.wait() == 0
 
 
 # Slow clients
