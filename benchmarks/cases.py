@@ -17,6 +17,11 @@ from benchmarks.servers import CONTENDERS, Contender, Wanted
 from benchmarks.websocket import Messages, handshake, run_messages
 from benchmarks.wrk import Load, run_wrk
 
+THREADS = 8
+"""Of each server that calls a WSGI app."""
+WSGI_ONLY = ("granian-1",)
+WSGI_SERVERS = ("devserver", "granian", *WSGI_ONLY, "gunicorn")
+"""Those that serve WSGI apps themselves; uvicorn and hypercorn refer to others for that."""
 WEBSOCKETS = 32
 """Connections of the cases about messages."""
 
@@ -72,16 +77,20 @@ class Case:
     access_log: bool = False
     floor: bool = False
     """Whether the floor takes part: it answers every request with the same 13 bytes."""
+    threads: int = 0
+    """Threads that call the app, which is a WSGI app then."""
 
     @property
     def contenders(self) -> tuple[str, ...]:
         """Names of the servers that can take part."""
-        return tuple(name for name in CONTENDERS if name != "floor" or self.floor)
+        if self.threads:
+            return WSGI_SERVERS
+        return tuple(name for name in CONTENDERS if name not in WSGI_ONLY and (name != "floor" or self.floor))
 
 
 def measure_load(case: Case, contender: Contender, conditions: Conditions) -> Figures:
     """Requests a second and CPU time a request under load."""
-    wanted = Wanted(case.app, free_port(), access_log=case.access_log)
+    wanted = Wanted(case.app, free_port(), access_log=case.access_log, threads=case.threads)
     with conditions.start(contender, wanted) as server:
         server.wait_ready()
         _check_answer(case, wanted.port)
@@ -240,6 +249,13 @@ CASES = {
             *("upload", "upload of 1 MiB", measure_load, LOAD_METRICS, "raw:upload"),
             load=Load(method="POST", body_bytes=1 << 20),
             answer=b"1048576",
+        ),
+        Case(*("wsgi", "WSGI app, GET, 13 bytes, 8 threads", measure_load, LOAD_METRICS, "old:hello"), threads=THREADS),
+        Case(
+            *("django", "Django view, JSON, 8 threads", measure_load, LOAD_METRICS, "old:django_view"),
+            load=Load("/items/7?q=name"),
+            answer=b'{"id": 7, "name": "name", "tags": ["a", "b", "c"], "price": 9.5}',
+            threads=THREADS,
         ),
         Case(
             *("beside", "another client beside an endless fast reader", measure_beside),

@@ -7,7 +7,7 @@ What a server does beyond that by default stays on, since that is what its users
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 IDLE_S = 600
 """How long the servers keep an idle connection in the case about idle connections."""
@@ -22,6 +22,8 @@ class Wanted:
     access_log: bool = False
     idle: bool = False
     """Ten thousand idle connections will be held: nothing may close them."""
+    threads: int = 0
+    """Threads that call the app, which is a WSGI app then; 0 for an ASGI app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Contender:
 
 
 def _devserver(wanted: Wanted) -> list[str]:
+    if wanted.threads:
+        # --threads is an option of dev prod, whose workers are in processes of their own.
+        return [
+            *("-m", "devserver", "prod", wanted.app, "--workers", "1", "--threads", str(wanted.threads)),
+            *("--host", "127.0.0.1", "--port", str(wanted.port), "--log-level", "warning", "--no-access-log"),
+        ]
     return [
         *("-m", "devserver", "run", wanted.app, "--no-reload", "--host", "127.0.0.1", "--port", str(wanted.port)),
         *(
@@ -56,28 +64,20 @@ def _uvicorn(wanted: Wanted) -> list[str]:
 
 
 def _granian(wanted: Wanted) -> list[str]:
+    interface = ["wsgi", "--blocking-threads", str(wanted.threads)] if wanted.threads else ["asgi", "--loop", "uvloop"]
     return [
-        *("-m", "granian", wanted.app, "--interface", "asgi", "--host", "127.0.0.1", "--port", str(wanted.port)),
-        *("--workers", "1", "--loop", "uvloop", "--http", "1"),
+        *("-m", "granian", wanted.app, "--host", "127.0.0.1", "--port", str(wanted.port)),
+        *("--workers", "1", "--http", "1", "--interface", *interface),
         *(["--log-level", "info", "--access-log"] if wanted.access_log else ["--log-level", "warning"]),
         *(["--backlog", "20000"] if wanted.idle else []),
     ]
 
 
 def _gunicorn(wanted: Wanted) -> list[str]:
+    worker = ["gthread", "--threads", str(wanted.threads)] if wanted.threads else ["asgi", "--asgi-loop", "uvloop"]
     return [
-        *(
-            "-m",
-            "gunicorn",
-            wanted.app,
-            "--worker-class",
-            "asgi",
-            "--workers",
-            "1",
-            "--bind",
-            f"127.0.0.1:{wanted.port}",
-        ),
-        *("--no-control-socket", "--asgi-loop", "uvloop"),
+        *("-m", "gunicorn", wanted.app, "--workers", "1", "--bind", f"127.0.0.1:{wanted.port}"),
+        *("--no-control-socket", "--worker-class", *worker),
         *(["--access-logfile", "-"] if wanted.access_log else ["--log-level", "warning"]),
         *(["--keep-alive", str(IDLE_S), "--worker-connections", "20000"] if wanted.idle else []),
     ]
@@ -98,6 +98,8 @@ CONTENDERS = {
         Contender("devserver", "devserver", _devserver),
         Contender("uvicorn", "uvicorn", _uvicorn),
         Contender("granian", "granian", _granian),
+        # With the one thread for a WSGI app that it takes unless told otherwise.
+        Contender("granian-1", "granian", lambda wanted: _granian(replace(wanted, threads=1))),
         Contender("gunicorn", "gunicorn", _gunicorn),
         Contender("hypercorn", "hypercorn", _hypercorn),
     )

@@ -183,6 +183,7 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
             "loop": cfg.asgi_loop,
             "lifespan": cfg.asgi_lifespan,
             "root_path": cfg.root_path,
+            "threads": cfg.threads,
             "backlog": cfg.backlog,
             "forwarded_allow_ips": list(cfg.forwarded_allow_ips),
             "limit_connections": cfg.worker_connections,

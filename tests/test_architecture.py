@@ -65,6 +65,7 @@ HOMES = {
     "gunicorn": ["gunicorn.py"],
     "h11": ["protocol/http1/"],
     "httptools": ["protocol/http1/"],
+    "paste": ["app/paste.py"],
     "rich": ["ui/"],
     "setproctitle": ["supervisor/process_name.py"],
     "starlette": ["app/introspect.py", "devtools/"],
@@ -79,6 +80,8 @@ HOMES = {
 REPLACED = ("daphne", "fastapi_cli", "granian", "hypercorn", "uvicorn")
 
 NO_IO_FILES = (
+    "app/wsgi_environ.py",
+    "app/wsgi_headers.py",
     "protocol/http1/chunked.py",
     "protocol/websocket/deflate.py",
     "protocol/websocket/frames.py",

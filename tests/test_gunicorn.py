@@ -250,6 +250,22 @@ def test_usr1_opens_log_files_again(folder: Path) -> None:
         assert "/one" in moved.read_text()
 
 
+def test_wsgi_app_is_called_by_as_many_threads_as_gunicorn_says(folder: Path) -> None:
+    (folder / "main.py").write_text(
+        "import threading\n"
+        "both = threading.Barrier(2, timeout=30)\n"
+        "def app(environ, start_response):\n"
+        "    both.wait()\n"
+        "    start_response('200 OK', [('Content-Length', '4')])\n"
+        "    return [b'both']\n"
+    )
+    with gunicorn(folder, "--threads", "2", ready=0) as running:
+        running.wait("Booting worker")
+        with begin(running, "/") as one, begin(running, "/") as other:
+            assert one.recv(4096).endswith(b"both")
+            assert other.recv(4096).endswith(b"both")
+
+
 def test_app_that_does_not_start_ends_gunicorn(folder: Path) -> None:
     (folder / "main.py").write_text(
         "async def app(scope, receive, send):\n"

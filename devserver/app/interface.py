@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from devserver.app.asgi2 import Asgi2
@@ -16,22 +17,44 @@ from devserver.errors import AppLoadError
 
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp
+    from devserver.config import Config
 
 
-def adapt(app: Any, interface: str = "auto", *, name: str = "The app") -> tuple[ASGIApp, str]:
+@dataclass(frozen=True, slots=True)
+class WsgiOptions:
+    """What the settings say about WSGI apps; see :class:`devserver.app.wsgi.Wsgi`."""
+
+    threads: int = 8
+    stream_input: bool = False
+    multiprocess: bool = False
+
+    @classmethod
+    def of(cls, config: Config) -> WsgiOptions:
+        """Those of ``config``."""
+        return cls(config.threads, config.wsgi_stream_input, (config.workers or 1) > 1)
+
+
+def adapt(
+    app: Any, interface: str = "auto", *, name: str = "The app", wsgi: WsgiOptions | None = None
+) -> tuple[ASGIApp, str]:
     """The app as an ASGI 3 callable, and the interface that it has itself.
 
     :param app: any callable.
     :param interface: ``auto``, ``asgi3``, ``asgi2`` or ``wsgi``, as ``--interface``.
     :param name: the app in messages, such as ``"main:app"`` with its quotes.
-    :raises AppLoadError: it is a WSGI app, or nothing that can be called with a scope.
+    :param wsgi: how it is served if it is a WSGI app.
+    :raises AppLoadError: it is nothing that can be called with a scope or an environ.
     """
     kind = detect(app, name=name) if interface == "auto" else interface
     if kind == "wsgi":
-        raise AppLoadError(
-            f"{name} is a WSGI app ({_type_name(app)}); this version serves ASGI apps only.",
-            hint="Wrap it: a2wsgi.WSGIMiddleware(app) is an ASGI app.",
+        # Imported when it is needed: most apps are not.
+        from devserver.app.wsgi import Wsgi
+
+        options = wsgi or WsgiOptions()
+        served = Wsgi(
+            app, threads=options.threads, stream_input=options.stream_input, multiprocess=options.multiprocess
         )
+        return served, kind
     return (Asgi2(app), kind) if kind == "asgi2" else (cast("ASGIApp", app), kind)
 
 

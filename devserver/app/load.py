@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from devserver.app.failure import fold, is_own, sentence
 from devserver.app.import_error import explain
-from devserver.app.interface import adapt
+from devserver.app.interface import WsgiOptions, adapt
 from devserver.config.app_source import APP_NAMES
 from devserver.config.discovery import FirstParty, project_root
 from devserver.config.option import nearest
@@ -34,6 +34,7 @@ def load_app(
     target: Target,
     *,
     interface: str = "auto",
+    wsgi: WsgiOptions | None = None,
     first_party: Container[str] | None = None,
     put_in: str = "the environment",
 ) -> ASGIApp:
@@ -41,9 +42,10 @@ def load_app(
 
     :param target: what :func:`devserver.config.discovery.find_target` found.
     :param interface: ``auto``, ``asgi3``, ``asgi2`` or ``wsgi``, as ``--interface``.
+    :param wsgi: how it is served if it is a WSGI app.
     :param first_party: tells the user's own files in tracebacks; made from the target when it is None.
     :param put_in: where variables that the app misses belong; see ``env_layers.home``.
-    :raises AppLoadError: it cannot be imported, is not there, cannot be built, or is not an ASGI app.
+    :raises AppLoadError: it cannot be imported, is not there, cannot be built, or is not an app.
     """
     if first_party is None:
         first_party = FirstParty(project_root(target, Path.cwd()))
@@ -67,7 +69,7 @@ def load_app(
         raise AppLoadError(explained.message, hint=explained.hint, failure=explained.failure) from cause
     if isinstance(app, ModuleType):
         raise AppLoadError(f"{name} is a module, not an app.", hint=_inside(target, app))
-    return adapt(app, interface, name=name)[0]
+    return adapt(app, interface, name=name, wsgi=wsgi)[0]
 
 
 @contextlib.contextmanager
@@ -229,7 +231,7 @@ def _call(
 ) -> Any:
     try:
         return factory(*args, **kwargs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, AppLoadError):
         raise
     except BaseException as exc:
         raise _raised(exc, f"Calling {called}", own) from exc

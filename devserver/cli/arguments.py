@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from devserver.config import option as options
 from devserver.config import settings
-from devserver.config.sources import COMMANDS
-from devserver.errors import UsageError
+from devserver.config.sources import COMMANDS, GUNICORN
+from devserver.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,11 +100,31 @@ def no_such(name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"No such option {name}; did you mean {guess}?" if guess else f"No such option {name}.")
 
 
+def _take_gunicorn(name: str, given: str | None, words: list[str], found: dict[str, object]) -> bool:
+    """Takes an option that is spelled as gunicorn's, where ours has another name or does not exist."""
+    from devserver.config import gunicorn_flags  # not at the top: most people write ours
+
+    if name == "--reload":
+        # The other command's answer says more.
+        return False
+    settings_given = found.get(GUNICORN, {})
+    assert isinstance(settings_given, dict)
+    try:
+        taken = gunicorn_flags.take(name, given, words, settings_given)
+    except ConfigError as exc:
+        raise UsageError(exc.message) from None
+    if taken:
+        found[GUNICORN] = settings_given
+    return taken
+
+
 def _take(
     word: str, words: list[str], known: dict[str, tuple[Field[Any], bool]], found: dict[str, object], command: str
 ) -> None:
     name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
     if name not in known:
+        if command == "prod" and _take_gunicorn(name, value if equals else None, words, found):
+            return
         for other in COMMANDS:
             if other != command and name in spelled(other):
                 raise UsageError(f"{name} is an option of dev {other}, not of dev {command}.")

@@ -96,10 +96,17 @@ def build(*, everything: bool = False) -> typer.Typer:
         command: Annotated[str, typer.Argument(metavar="[run|prod|api]", help="Whose settings to show.")] = "run",
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to look at.")] = None,
+        file: Annotated[
+            str | None,
+            typer.Option("--from", metavar="FILE", help="Print gunicorn's settings file as tables of pyproject.toml."),
+        ] = None,
     ) -> int:
         """Show every setting and where its value comes from."""
         from devserver.cli import config as shown
 
+        if file is not None:
+            typer.echo(shown.translated(file))
+            return EXIT_OK
         typer.echo(shown.config(command, as_json=json, chdir=chdir))
         return EXIT_OK
 

@@ -37,6 +37,17 @@ def config(command: str, *, as_json: bool, chdir: str | None = None) -> str:
     return _json(known, resolved) if as_json else table(known, resolved)
 
 
+def translated(file: str) -> str:
+    """gunicorn's settings file as tables of pyproject.toml.
+
+    :raises ConfigError: it cannot be read or run.
+    """
+    from devserver.config import gunicorn, python_file
+
+    path = working_directory() / file
+    return gunicorn.as_toml(python_file.run(path), path.name)
+
+
 def table(known: list[Field[Any]], resolved: Resolved) -> str:
     """Aligned columns: name, value, origin; notices below."""
     rows = [(options.key(each), shown(_value(each, resolved)), resolved.origins[each.name]) for each in known]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver.config import paste_file
 from devserver.config.app_source import AppSource
 from devserver.config.project import (
     FirstParty,
@@ -21,7 +22,7 @@ from devserver.config.project import (
     read_pyproject,
     workspace_members,
 )
-from devserver.config.target import Target
+from devserver.config.target import Call, Target
 from devserver.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ FILE_NAMES = ("main.py", "app.py", "api.py", "asgi.py", "wsgi.py")
 def find_target(config: Config, directory: Path) -> Target:
     """What ``config`` says is to be served, or what the working directory suggests.
 
-    :param config: only ``app``, ``entrypoint``, ``factory`` and ``app_dir`` are read.
+    :param config: only ``app``, ``entrypoint``, ``paste``, ``factory`` and ``app_dir`` are read.
     :param directory: the working directory, ``--chdir`` already applied; relative paths start from it.
     :raises ConfigError: a text does not have the form of an APP, or pyproject.toml cannot be read.
     :raises AppLoadError: nothing was found, the file is missing, or several apps are equally likely.
@@ -51,6 +52,10 @@ def find_target(config: Config, directory: Path) -> Target:
     directory = Path(os.path.abspath(directory))
     if config.app is not None and not isinstance(config.app, str):
         return Target(app=config.app, factory=config.factory, found="given by the program")
+    if config.paste is not None:
+        file, name = paste_file.split(str(config.paste))
+        call: Call = ((str(directory / file), name), {})
+        return Target(module="devserver.app.paste", attribute="load", call=call, found=f"{file}, {name}")
     for text, found in ((config.app, "given"), (config.entrypoint, "--entrypoint")):
         if not text:
             continue

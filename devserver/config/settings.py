@@ -51,6 +51,8 @@ _TLS_SERVER, _CERT_NONE = 17, 0
 _KIB, _MIB = 1024, 1024 * 1024
 _SIZE_MAX = 2**40
 _SECONDS_MAX = 10**7
+# Each has a stack of its own, and they share one interpreter lock: more is a mistake.
+_THREADS_MAX = 1024
 # A connection that cannot hold a request line is no connection; a line beyond this is an attack, not a request.
 _LINE_MIN, _LINE_MAX = 64, _MIB
 
@@ -615,6 +617,21 @@ class Config:
         commands=API_AND_RUN,
     )
 
+    threads: int = option(
+        8,
+        help="Threads of a worker that call a WSGI app.",
+        group=WORKERS,
+        kind="int",
+        minimum=1,
+        maximum=_THREADS_MAX,
+        commands=API_AND_PROD,
+    )
+    wsgi_stream_input: bool = option(
+        False,
+        help="Call a WSGI app before the request body has arrived; it holds its thread while it reads.",
+        group=PROTOCOL,
+        kind="bool",
+    )
     preload: bool = option(
         False,
         help="Import the app once, in a process that the workers are forked from.",
@@ -710,6 +727,24 @@ class Config:
         none=True,
         metavar="FILE",
         cli=("--config", "-c"),
+        commands=("prod",),
+    )
+    env: Strings = option(
+        (),
+        help="Variable for the app, over whatever the environment and env files say.",
+        group=APP,
+        many=True,
+        metavar="NAME=VALUE",
+        cli=("--env", "-e"),
+        commands=("prod",),
+    )
+    paste: PathLike | None = option(
+        None,
+        help="Paste file that makes the app, with #name for another section than [app:main] or [composite:main].",
+        group=APP,
+        kind="path",
+        none=True,
+        metavar="FILE[#NAME]",
         commands=("prod",),
     )
     user: str | None = option(
@@ -813,6 +848,8 @@ def _contradictions(config: Config) -> None:
         raise ConfigError(f"health_path: {config.health_path!r} does not begin with a slash.")
     if config.mode is not None and not (config.mode and set(config.mode) <= _MODE_CHARACTERS):
         raise ConfigError(f"mode: {config.mode!r} is not a name of letters, digits, - and _.")
+    if config.paste is not None and (config.app is not None or config.entrypoint is not None):
+        raise ConfigError("The app and paste both say what to serve.", hint="Give one of them.")
     if config.app is not None and config.entrypoint is not None:
         raise ConfigError("The app and entrypoint both say what to serve.", hint="Give one of them.")
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devserver.config import env_layers, python_file, settings
+from devserver.config import env_layers, settings
 from devserver.config import option as options
+from devserver.config.layer import COMMAND_LINE, Layer, read_value, spelled
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
 from devserver.events import Notice
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
     from devserver.config.python_file import Hook
 
-COMMAND_LINE = "command line"
 DEFAULT = "default"
 PREFIX = "DEVSERVER_"
+GUNICORN = "gunicorn"
+"""Where the options in gunicorn's spelling stand among those of the command line: setting → value."""
 
 FALLBACKS = {
     "port": "PORT",
@@ -74,24 +76,19 @@ class Resolved:
     """Functions of the file of ``--config``."""
 
 
-@dataclass(frozen=True)
-class _Layer:
-    values: dict[str, tuple[Any, str]]
-    """Field name → value and origin."""
-
-
 def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, str], directory: Path) -> Resolved:
     """Reads every source and makes the ``Config`` of one command.
 
     :param command: ``run``, or ``api`` for what a program gets that calls :func:`devserver.run`; the latter reads
         neither ``DEVSERVER_*`` nor ``pyproject.toml``, as a program's behaviour must not depend on them.
-    :param cli: field name → text, list of texts or bool, for the options that were given; no others.
+    :param cli: field name → text, list of texts or bool, for the options that were given; no others. Under
+        :data:`GUNICORN`, settings of gunicorn.
     :param environ: the environment, such as ``os.environ``.
     :param directory: the folder that the command was called in.
     :raises ConfigError: a source is unreadable, or has an unknown key, a bad value or a contradiction.
     """
     notices: list[Notice] = []
-    given = _command_line(cli)
+    given = _command_line(cli, notices)
     directory = directory.absolute()
     variables = _environment(environ, command, notices)
     _take_folder(given, variables, directory)
@@ -102,14 +99,27 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     if not chdir and (inner := _first("chdir", *project)):
         directory = _folder(Path(inner), "chdir in pyproject.toml")
     fallbacks = _fallbacks(environ, command)
+    typed = Layer({})
+    # Imported where somebody comes from another server, which is seldom.
+    if command == "prod" and "GUNICORN_CMD_ARGS" in environ:
+        from devserver.config import foreign
+
+        typed = foreign.gunicorn_variable(environ, notices)
     hooks: dict[str, Hook] = {}
-    config_file = _first("config_file", given, variables, *project)
+    config_file = _first("config_file", given, variables, typed, *project)
     if config_file is not None:
+        from devserver.config import foreign, python_file
+
         path = directory / config_file
         names = python_file.run(path)
         hooks = python_file.hooks(names, path)
-        project = [_python_layer(names, path, command, notices), *project]
-    layers = [given, variables, fallbacks, *project]
+        project = [foreign.python_layer(names, path, command, notices), *project]
+    paste = _first("paste", given, variables, typed, *project)
+    if paste is not None:
+        from devserver.config import foreign
+
+        project = [*project, foreign.paste_layer(directory, paste, command, notices)]
+    layers = [given, variables, typed, fallbacks, *project]
 
     mode = _first("mode", *layers) if "mode" in _names(*layers) else options.default(settings.by_name("mode"), command)
     read = env_layers.read_layers(mode, _first("env_file", *layers) or (), environ, directory=directory)
@@ -120,17 +130,30 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         for name in _BEFORE_ENV_FILES:
             from_files.values.pop(name, None)
             others.values.pop(name, None)
-        layers = [given, variables, from_files, fallbacks, others, *project]
+        layers = [given, variables, from_files, typed, fallbacks, others, *project]
     if command == "run" and "FASTAPI_ENV" not in environ:
         # FastAPI itself reads it, to be lenient in development.
         added.setdefault("FASTAPI_ENV", "development")
 
     values, origins = _merge(command, layers)
+    added.update(_assignments(values["env"], origins["env"]))
     _check_files(values, origins, directory)
     config = Config(**values)
     if config.strict_env and command in COMMANDS:
         _refuse(read, origins["strict_env"])
     return Resolved(config, origins, (*notices, *config.notices), added, read, directory, hooks)
+
+
+def _assignments(pairs: Any, origin: str) -> dict[str, str]:
+    """The variables of ``--env``."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            where = "" if origin == COMMAND_LINE else f" ({origin})"
+            raise ConfigError(f"--env{where}: {pair!r} is not of the form NAME=VALUE.")
+        found[name] = value
+    return found
 
 
 def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> Resolved:
@@ -196,15 +219,15 @@ def _refuse(read: env_layers.Variables, origin: str) -> None:
         raise ConfigError(str(first), hint=f"--strict-env{where} makes it an error.{more} dev env shows them all.")
 
 
-def _names(*layers: _Layer) -> set[str]:
+def _names(*layers: Layer) -> set[str]:
     return {name for layer in layers for name in layer.values}
 
 
-def _first(name: str, *layers: _Layer) -> Any:
+def _first(name: str, *layers: Layer) -> Any:
     return next((layer.values[name][0] for layer in layers if name in layer.values), None)
 
 
-def _merge(command: str, layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+def _merge(command: str, layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     places = next(filter(None, map(_kinds, layers)), {"tcp"})
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -226,7 +249,7 @@ def _merge(command: str, layers: list[_Layer]) -> tuple[dict[str, Any], dict[str
     return values, origins
 
 
-def _kinds(layer: _Layer) -> set[str]:
+def _kinds(layer: Layer) -> set[str]:
     """The places that a layer names; a variable of another tool, such as PORT, only says which port."""
     return {
         kind
@@ -235,7 +258,7 @@ def _kinds(layer: _Layer) -> set[str]:
     }
 
 
-def _check_together(layer: _Layer) -> None:
+def _check_together(layer: Layer) -> None:
     if "reload" not in layer.values or layer.values["reload"][0]:
         return
     for name in (
@@ -253,25 +276,23 @@ def _check_together(layer: _Layer) -> None:
             raise ConfigError(f"{flag} has no effect with --no-reload{where}.", hint="Leave one of them out.")
 
 
-def _command_line(cli: Mapping[str, object]) -> _Layer:
-    values = {}
+def _command_line(cli: Mapping[str, object], notices: list[Notice]) -> Layer:
+    values: dict[str, tuple[Any, str]] = {}
     for name, given in cli.items():
+        if name == GUNICORN:
+            continue
         known = settings.by_name(name)
         label = "APP" if name == "app" else options.flag(known)
-        values[name] = (_read(known, given, label), COMMAND_LINE)
-    return _Layer(values)
+        values[name] = (read_value(known, given, label), COMMAND_LINE)
+    if GUNICORN in cli:
+        words: Any = cli[GUNICORN]
+        from devserver.config import foreign  # not at the top: few come from there
+
+        values = {**foreign.gunicorn_options(words, COMMAND_LINE, notices).values, **values}
+    return Layer(values)
 
 
-def _read(known: Field[Any], given: object, label: str) -> Any:
-    """A value given as text, as several texts, or already as what it is."""
-    if isinstance(given, str):
-        given = options.parse(known, given, label)
-    elif isinstance(given, (list, tuple)) and options.of(known).many:
-        given = tuple(item for text in given for item in options.parse(known, text, label))
-    return options.check(known, given, label)
-
-
-def _take_folder(given: _Layer, variables: _Layer, directory: Path) -> None:
+def _take_folder(given: Layer, variables: Layer, directory: Path) -> None:
     """``dev run path/to/project`` is ``--chdir path/to/project`` and an app to be found there.
 
     A bare name that is a package stays one: ``dev run app`` means the module ``app``, ``dev run app/`` the folder.
@@ -299,10 +320,10 @@ def _folder(path: Path, label: str) -> Path:
     return Path(os.path.normpath(path))
 
 
-def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]) -> _Layer:
+def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]) -> Layer:
     """The DEVSERVER_* variables; an empty one counts as absent, because compose files pass such for what is not set."""
     if command == "api":
-        return _Layer({})
+        return Layer({})
     spelled = {name: known for known in settings.fields() for name in {variable(known), PREFIX + known.name.upper()}}
     values: dict[str, tuple[Any, str]] = {}
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
@@ -320,10 +341,10 @@ def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]
             else:
                 value = options.parse(known, text, name, split=True)
             values[known.name] = (options.check(known, value, name), name)
-    return _Layer(values)
+    return Layer(values)
 
 
-def _fallbacks(environ: Mapping[str, str], command: str) -> _Layer:
+def _fallbacks(environ: Mapping[str, str], command: str) -> Layer:
     values = {}
     for name, other in FALLBACKS.items():
         text = environ.get(other, "")
@@ -342,10 +363,10 @@ def _fallbacks(environ: Mapping[str, str], command: str) -> _Layer:
             continue
         known = settings.by_name(name)
         values[name] = (options.check(known, options.parse(known, text, other), other), other)
-    return _Layer(values)
+    return Layer(values)
 
 
-def _project(command: str, directory: Path) -> list[_Layer]:
+def _project(command: str, directory: Path) -> list[Layer]:
     """The tables of the nearest pyproject.toml, the command's own first."""
     path = next((folder / "pyproject.toml" for folder in (directory, *directory.parents) if _has_project(folder)), None)
     if command == "api" or path is None:
@@ -360,21 +381,6 @@ def _project(command: str, directory: Path) -> list[_Layer]:
         _table(own.get(command, {}), f"{shown} [tool.devserver.{command}]", command, True, path.parent, directory),
         _table(table, f"{shown} [tool.devserver]", command, False, path.parent, directory),
     ]
-
-
-def _python_layer(names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]) -> _Layer:
-    """What the file of ``--config`` says; names that are no options are its own, unless they look like one."""
-    spelled = {
-        name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
-    }
-    values: dict[str, tuple[Any, str]] = {}
-    for name, value in names.items():
-        known = spelled.get(name)
-        if known is not None and command in options.of(known).commands and known.name != "config_file":
-            values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
-        elif not callable(value) and known is None and (guess := options.nearest(name, spelled, cutoff=0.85)):
-            notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
-    return _Layer(values)
 
 
 def _has_project(folder: Path) -> bool:
@@ -392,17 +398,15 @@ def _tool_table(path: Path, shown: str) -> dict[str, Any]:
     return dict(table)
 
 
-def _table(table: Mapping[str, Any], origin: str, command: str, own: bool, home: Path, directory: Path) -> _Layer:
+def _table(table: Mapping[str, Any], origin: str, command: str, own: bool, home: Path, directory: Path) -> Layer:
     """:param own: whether it is the command's own table, and not the one that all share."""
-    spelled = {
-        name: known for known in settings.fields() for name in {options.key(known).replace("-", "_"), known.name}
-    }
+    by_spelling = spelled()
     values: dict[str, tuple[Any, str]] = {}
     for key, given in table.items():
-        known = spelled.get(key.replace("-", "_"))
+        known = by_spelling.get(key.replace("-", "_"))
         label = f"{origin} {key}"
         if known is None or options.of(known).commands == settings.API_ONLY:
-            guess = options.nearest(key.replace("-", "_"), spelled).replace("_", "-")
+            guess = options.nearest(key.replace("-", "_"), by_spelling).replace("_", "-")
             raise ConfigError(
                 f"{origin} {key}: there is no such option.", hint=f"Did you mean {guess}?" if guess else ""
             )
@@ -421,7 +425,7 @@ def _table(table: Mapping[str, Any], origin: str, command: str, own: bool, home:
                 raise ConfigError(f"{label}: the app is named by a text in [tool.devserver].")
             continue
         values[known.name] = (_anchored(known, _from_toml(known, given, label), home, directory), origin)
-    return _Layer(values)
+    return Layer(values)
 
 
 def _from_toml(known: Field[Any], given: Any, label: str) -> Any:

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from devserver.app import introspect
+from devserver.app.interface import WsgiOptions
 from devserver.app.lifespan import Lifespan
 from devserver.app.load import load_app
 from devserver.config.discovery import FirstParty, find_target, project_root
@@ -215,7 +216,7 @@ class Server:
         if self._app is not None:
             return self._app
         put_in = home(self.config.mode, self.config.env_file)
-        return load_app(self.target, interface=self.config.interface, put_in=put_in)
+        return load_app(self.target, interface=self.config.interface, wsgi=WsgiOptions.of(self.config), put_in=put_in)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.

@@ -16,6 +16,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
 from devserver.app.load import load_app
 from devserver.config.env_layers import home
@@ -43,7 +44,12 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     try:
         prepare_process(job)
         logging.configure(job.config)
-        app = load_app(job.target, interface=job.config.interface, put_in=home(job.config.mode, job.config.env_file))
+        app = load_app(
+            job.target,
+            interface=job.config.interface,
+            wsgi=WsgiOptions.of(job.config),
+            put_in=home(job.config.mode, job.config.env_file),
+        )
         # Once, and not once a worker.
         build_routes(app)
     except (AppError, ConfigError, OSError) as exc:

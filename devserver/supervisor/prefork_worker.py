@@ -25,6 +25,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.health import Health
+from devserver.app.interface import WsgiOptions
 from devserver.app.load import load_app, put_on_path
 from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, AppError, ConfigError
@@ -126,7 +127,9 @@ class _Worker:
             hooks.call("post_fork", server, worker)
             if app is None:
                 put_in = home(job.config.mode, job.config.env_file)
-                app = load_app(job.target, interface=job.config.interface, put_in=put_in)
+                app = load_app(
+                    job.target, interface=job.config.interface, wsgi=WsgiOptions.of(job.config), put_in=put_in
+                )
             gc.freeze()
             gc.enable()
             hooks.call("post_worker_init", worker)

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
 from devserver.app.load import load_app, put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install, stamp
@@ -196,6 +197,7 @@ class Worker:
             app = load_app(
                 self._job.target,
                 interface=self._config.interface,
+                wsgi=WsgiOptions.of(self._config),
                 first_party=self._job.first_party,
                 put_in=put_in,
             )

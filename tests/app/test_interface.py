@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from devserver.app.asgi2 import Asgi2
 from devserver.app.interface import adapt, detect
+from devserver.app.wsgi import Wsgi
 from devserver.errors import AppLoadError
 
 
@@ -141,15 +142,16 @@ def test_one_argument_is_asgi2(app: Any) -> None:
 )
 def test_two_arguments_are_wsgi(app: Any) -> None:
     assert detect(app) == "wsgi"
-    with pytest.raises(AppLoadError, match="is a WSGI app"):
-        adapt(app)
+    served, kind = adapt(app)
+    assert kind == "wsgi"
+    assert isinstance(served, Wsgi)
+    assert served.app is app
 
 
 def test_given_interface_is_not_questioned() -> None:
     assert adapt(wsgi, "asgi3")[1] == "asgi3"
     assert adapt(asgi3, "asgi2")[1] == "asgi2"
-    with pytest.raises(AppLoadError, match=r"^The app is a WSGI app \(asgi3\)"):
-        adapt(asgi3, "wsgi")
+    assert adapt(asgi3, "wsgi")[1] == "wsgi"
 
 
 @pytest.mark.parametrize(

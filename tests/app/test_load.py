@@ -14,6 +14,7 @@ import pytest
 
 from devserver.app.asgi2 import Asgi2
 from devserver.app.load import load_app
+from devserver.app.wsgi import Wsgi
 from devserver.config.discovery import find_target
 from devserver.config.settings import Config
 from devserver.config.target import Target
@@ -154,10 +155,9 @@ def test_module_instead_of_app_suggests_what_is_inside(project: Path) -> None:
     assert error.hint == 'Name what is inside it: "main2.app:app".'
 
 
-def test_wsgi_app_is_refused_in_a_sentence(project: Path) -> None:
-    error = refusal(project, {"main.py": "def app(environ, start_response): ..."})
-    assert str(error) == '"main:app" is a WSGI app (app); this version serves ASGI apps only.'
-    assert "a2wsgi" in error.hint
+def test_wsgi_app_is_found_out_and_wrapped(project: Path) -> None:
+    assert isinstance(load(project, {"main.py": "def app(environ, start_response): ..."}), Wsgi)
+    assert isinstance(load(project, {"main.py": APP}, interface="wsgi"), Wsgi)
 
 
 def test_asgi2_app_is_wrapped(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from devserver.cli.main import invoke
 from devserver.config import option as options
 from devserver.config.settings import fields
+from devserver.config.sources import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,55 @@ def test_app_that_would_be_found_is_shown(folder: Path, capsys: pytest.CaptureFi
     (folder / "main.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
     assert invoke(["config"]) == 0
     assert lines(capsys.readouterr().out)["app"][0] == "main:app"
+
+
+def test_settings_of_gunicorn_are_printed_as_tables_that_mean_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+bind = ["127.0.0.1:8001", "unix:/tmp/x"]
+workers = 3
+worker_class = "sync"
+max_requests = 0
+timeout = 60
+umask = 0o027
+accesslog = None
+raw_env = ["A=1"]
+wsgi_app = "shop.wsgi"
+daemon = True
+logconfig_dict = {"version": 1}
+def when_ready(server): ...
+"""
+    (folder / "gunicorn.conf.py").write_text(text)
+    assert invoke(["config", "--from", "gunicorn.conf.py"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        printed
+        == """[tool.devserver]
+app = "shop.wsgi"
+
+[tool.devserver.prod]
+bind = ["127.0.0.1:8001", "unix:/tmp/x"]
+workers = 3
+limit-max-requests = "none"
+timeout-worker = 60
+umask = 0o27
+access-log = false
+env = ["A=1"]
+threads = 1
+# daemon has no effect: let systemd or a container start dev prod, which stays in the foreground.
+# logconfig_dict: write it to a JSON file and name that with log-config.
+# when_ready: hooks stay in gunicorn.conf.py; leave nothing else in it, and write config = "gunicorn.conf.py".
+"""
+    )
+    (folder / "pyproject.toml").write_text(printed)
+    from_table = resolve("prod", {}, environ={}, directory=folder)
+    (folder / "pyproject.toml").unlink()
+    (folder / "gunicorn.conf.py").write_text(text.replace("logconfig_dict", "# "))
+    from_file = resolve("prod", {"config_file": "gunicorn.conf.py"}, environ={}, directory=folder)
+    assert dataclasses.replace(from_file.config, app=None, config_file=None) == from_table.config
+
+
+def test_settings_file_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["config", "--from", "none.py"]) == 2
+    assert "cannot read" in capsys.readouterr().err

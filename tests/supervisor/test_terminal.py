@@ -96,6 +96,26 @@ def test_breakpoint_is_answered_from_the_keyboard(project: Project) -> None:
         assert answer.result(PATIENCE_S).body == "42"
 
 
+def test_breakpoint_in_a_thread_of_a_wsgi_app_is_answered_from_the_keyboard(project: Project) -> None:
+    source = """
+def app(environ, start_response):
+    found = 41
+    if environ["PATH_INFO"] == "/debugged":
+        breakpoint()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(found).encode()]
+"""
+    project.write("main.py", source)
+    with on_terminal(project) as terminal:
+        terminal.wait("ready in")
+        answer = debugged(terminal)
+        assert terminal.get("/").result(PATIENCE_S).body == "41"
+        terminal.type("found = found + 1\n")
+        terminal.wait("(Pdb) ", 2)
+        terminal.type("c\n")
+        assert answer.result(PATIENCE_S).body == "42"
+
+
 @pytest.mark.parametrize(
     ("path", "prompt", "typed", "read"),
     [

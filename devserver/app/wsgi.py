@@ -1,0 +1,254 @@
+"""WSGI apps served as ASGI 3 (PEP 3333): the loop reads requests and sends responses, threads call the app.
+
+A request takes a thread when its body has arrived, and gives it back when the app has given the last piece of its
+response; neither a slow upload nor the slow download of a file holds one. Here is what the loop does, ``wsgi_call.py``
+is what the thread does, and ``wsgi_threads.py`` passes between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import os
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from devserver.app.wsgi_body import Body, BodyReader, StreamedBody
+from devserver.app.wsgi_call import BODILESS, CHARGE_MIN, END, WANTED, WITHDRAWN, Call, Closing, FilePart
+from devserver.app.wsgi_environ import base_environ
+from devserver.app.wsgi_headers import content_length
+from devserver.app.wsgi_threads import ThreadPool
+from devserver.errors import AppContractError
+
+if TYPE_CHECKING:
+    from devserver.app.types import Receive, Scope, Send
+
+WSGIApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+WAITING_MAX = 2048
+"""Requests that may wait for a thread, as many as connections may wait for the server by default; past it: 503."""
+RETRY_AFTER_S = b"5"
+STALE_S = 1.0
+"""After so long it is watched whether the client of a waiting request is still there."""
+BUSY = b"All threads are busy; try again soon.\n"
+FILE_PIECE_BYTES = 1 << 18
+
+
+class Wsgi:
+    """An ASGI app round a WSGI app.
+
+    Serve it, or mount it beside others: ``api.mount("/old", devserver.WSGIMiddleware(flask_app))``.
+
+    :param app: the WSGI app.
+    :param threads: how many threads call it, at most.
+    :param stream_input: ``wsgi.input`` reads from the connection, instead of being complete before the app is called.
+    :param multiprocess: what ``wsgi.multiprocess`` says.
+    """
+
+    def __init__(
+        self, app: WSGIApp, *, threads: int = 8, stream_input: bool = False, multiprocess: bool = False
+    ) -> None:
+        self.app = app
+        self._threads = threads
+        self._streams = stream_input
+        self._base = base_environ(multithread=threads > 1, multiprocess=multiprocess)
+        self._pool: ThreadPool | None = None
+        self._bodies = BodyReader()
+        self._looking: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        pool = self._pool
+        loop = asyncio.get_running_loop()
+        if pool is None or pool.loop is not loop:
+            pool = self._open_pool(loop)
+        if pool.waiting >= WAITING_MAX:
+            await _plain(send, 503, BUSY, retry=True)
+            return
+        body: Body | None = None
+        streamed: StreamedBody | None = None
+        length: int | None = None
+        if not _has_body(scope):
+            file: Any = io.BytesIO()
+        elif self._streams:
+            streamed = StreamedBody(lambda: pool.post(call, WANTED))
+            file = io.BufferedReader(streamed)
+        else:
+            body = await self._bodies.read(receive)
+            if body is None:
+                # A client that has only shut down its sending side still reads this.
+                await _plain(send, 400, b"The request body ended too early.\n")
+                return
+            file, length = body.file, body.length
+        call = Call(self.app, self._base, scope, pool, file, length, contextvars.copy_context())
+        call.waiter = waiter = loop.create_future()
+        if streamed is None:
+            call.receive = receive
+        pool.submit(call)
+        if pool.waiting > self._threads and self._looking is None:
+            self._looking = loop.call_later(STALE_S, self._look_at_waiting, pool)
+        try:
+            await self._answer(call, await waiter, pool, receive, send, streamed)
+        finally:
+            call.leave()
+            if call.watch is not None:
+                call.watch.cancel()
+            if streamed is not None:
+                streamed.break_off()
+            if body is not None:
+                body.release()
+
+    async def _answer(
+        self,
+        call: Call,
+        item: Any,
+        pool: ThreadPool,
+        receive: Receive,
+        send: Send,
+        streamed: StreamedBody | None,
+    ) -> None:
+        """Sends what the thread posts.
+
+        :param item: what was posted first.
+        """
+        lost: BaseException | None = None
+        inbox = call.inbox
+        while True:
+            if type(item) is tuple:
+                if lost is None:
+                    status, headers, data, more = item
+                    try:
+                        if headers is not None:
+                            await send({"type": "http.response.start", "status": status, "headers": headers})
+                        await send({"type": "http.response.body", "body": data, "more_body": more})
+                    except OSError as exc:
+                        # The thread is still at it: it is waited for, so that stopping the server waits for it too.
+                        lost = exc
+                        call.leave()
+                    else:
+                        if more and call.credits is not None:
+                            call.credits.put(max(len(data), CHARGE_MIN))
+            elif item is END:
+                if lost is not None:
+                    raise lost
+                return
+            elif item is WANTED and streamed is not None:
+                message = await receive()
+                if message["type"] == "http.request":
+                    streamed.put(message.get("body", b""), message.get("more_body", False))
+                else:
+                    streamed.break_off()
+            elif item is WITHDRAWN:
+                # The client has gone, or has shut down its sending side and still reads.
+                await _plain(send, 503, BUSY, retry=True)
+                return
+            elif isinstance(item, FilePart):
+                await self._send_file(item, call, pool, send)
+                return
+            else:
+                raise item
+            if inbox:
+                item = inbox.pop(0)
+            else:
+                call.waiter = waiter = pool.loop.create_future()
+                item = await waiter
+
+    async def _send_file(self, part: FilePart, call: Call, pool: ThreadPool, send: Send) -> None:
+        """Sends a file from its position on, reading it piece by piece in the loop's executor."""
+        try:
+            headers, left = part.headers, content_length(part.headers)
+            if left < 0:
+                left = part.size
+                headers = [*headers, (b"content-length", b"%d" % left)]
+            if call.scope["method"] == "HEAD" or part.status in BODILESS:
+                left = 0
+            start = {"type": "http.response.start", "status": part.status, "headers": headers}
+            position, piece = part.position, b""
+            begun = False
+            while left or not begun:
+                if left:
+                    size = min(left, FILE_PIECE_BYTES)
+                    piece = await pool.loop.run_in_executor(None, _read_at, part.descriptor, size, position)
+                    if not piece:
+                        raise AppContractError("The file is shorter than the response's Content-Length.")
+                    position += len(piece)
+                    left -= len(piece)
+                if not begun:
+                    # Not before the first piece is there, so that both are one write.
+                    await send(start)
+                    begun = True
+                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+        finally:
+            closed = pool.loop.create_future()
+            pool.submit(Closing(part.wrapper, call.context, pool, closed))
+        await closed
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lifespan, whose end is the end of the threads; and WebSockets, which WSGI does not have."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] != "lifespan":
+            raise NotImplementedError(scope["type"])
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> ThreadPool:
+        if self._pool is not None:
+            self._pool.close()
+        self._looking = None
+        self._pool = pool = ThreadPool(self._threads, loop)
+        # Where nobody runs the lifespan.
+        weakref.finalize(self, pool.close)
+        return pool
+
+    # Clients that go away while they wait
+
+    def _look_at_waiting(self, pool: ThreadPool) -> None:
+        """Watches the clients of those that wait for a thread: under overload many give up, and come again."""
+        self._looking = None
+        for call in pool.jobs():
+            if isinstance(call, Call) and call.receive is not None and call.watch is None:
+                call.watch = pool.loop.create_task(_watch(call, call.receive, pool))
+        if pool.waiting:
+            self._looking = pool.loop.call_later(STALE_S, self._look_at_waiting, pool)
+
+
+async def _watch(call: Call, receive: Receive, pool: ThreadPool) -> None:
+    while (await receive())["type"] == "http.request":
+        pass
+    if pool.withdraw(call):
+        call.take(WITHDRAWN)
+
+
+def _has_body(scope: Scope) -> bool:
+    for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes three times as long, for each request
+        if name == b"content-length" or name == b"transfer-encoding":
+            return True
+    return False
+
+
+async def _plain(send: Send, status: int, text: bytes, *, retry: bool = False) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
+    if retry:
+        headers.append((b"retry-after", RETRY_AFTER_S))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def _read_at(descriptor: int, size: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.read(descriptor, size)

@@ -1,0 +1,93 @@
+"""Layers in other words than ours: a Python file, a Paste file, and gunicorn's options.
+
+Imported only where there is one of them, which is seldom.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from devserver.config import gunicorn, gunicorn_flags, paste_file, settings
+from devserver.config import option as options
+from devserver.config.layer import COMMAND_LINE, Layer, read_value, spelled
+from devserver.errors import ConfigError
+from devserver.events import Notice
+
+GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
+
+
+def python_layer(names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]) -> Layer:
+    """What the file of ``--config`` says; names that are no options are its own, unless they look like one.
+
+    A setting of gunicorn means what it means there; under our own name it wins.
+    """
+    by_spelling = spelled()
+    values: dict[str, tuple[Any, str]] = {}
+    translated = gunicorn.translate(names)
+    for field_name, (name, value) in translated.values.items():
+        values[field_name] = (options.check(settings.by_name(field_name), value, f"{path} {name}"), str(path))
+    notices += [Notice("warning", f"{path}: {note}") for note in translated.notes]
+    for name, value in names.items():
+        if name in gunicorn.KNOWN:
+            continue
+        known = by_spelling.get(name)
+        if known is not None and command in options.of(known).commands and known.name != "config_file":
+            values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
+        elif not callable(value) and known is None and (guess := options.nearest(name, by_spelling, cutoff=0.85)):
+            notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
+    return Layer(values)
+
+
+def paste_layer(directory: Path, paste: str, command: str, notices: list[Notice]) -> Layer:
+    """What ``[server:main]`` of a Paste file says: the weakest of all, since it is part of the app."""
+    path = directory / paste_file.split(paste)[0]
+    names = paste_file.server_settings(path)
+    origin = f"{path} [server:main]"
+    if "listen" in names:
+        names["bind"] = names.pop("listen")
+    typed = {name: gunicorn_flags.typed(name, text) for name, text in names.items() if name in gunicorn.KNOWN}
+    translated = gunicorn.translate(typed)
+    values: dict[str, tuple[Any, str]] = {}
+    for field_name, (name, value) in translated.values.items():
+        values[field_name] = (read_value(settings.by_name(field_name), value, f"{origin} {name}"), origin)
+    notices += [Notice("warning", f"{origin}: {note}") for note in translated.notes]
+    by_spelling = spelled()
+    for name, text in names.items():
+        known = by_spelling.get(name.replace("-", "_"))
+        if name in gunicorn.KNOWN:
+            continue
+        if known is None or command not in options.of(known).commands:
+            notices.append(Notice("warning", f"{origin}: {name} has no effect: there is no such option."))
+        else:
+            values[known.name] = (read_value(known, text, f"{origin} {name}"), origin)
+    # Its app is what the file is for.
+    values.pop("app", None)
+    values.pop("paste", None)
+    return Layer(values)
+
+
+def gunicorn_variable(environ: Mapping[str, str], notices: list[Notice]) -> Layer:
+    """What GUNICORN_CMD_ARGS says, in gunicorn's spelling."""
+    try:
+        words = shlex.split(environ.get(GUNICORN_VARIABLE, ""))
+    except ValueError as exc:
+        raise ConfigError(f"{GUNICORN_VARIABLE}: {str(exc).lower()}.") from None
+    return gunicorn_options(gunicorn_flags.read(words, GUNICORN_VARIABLE), GUNICORN_VARIABLE, notices)
+
+
+def gunicorn_options(given: Mapping[str, Any], origin: str, notices: list[Notice]) -> Layer:
+    """What gunicorn's settings say that were typed."""
+    translated = gunicorn.translate({name: value for name, value in given.items() if name != "config"})
+    where = "" if origin == COMMAND_LINE else f"{origin}: "
+    notices += [Notice("warning", f"{where}{note}") for note in translated.notes]
+    values: dict[str, tuple[Any, str]] = {
+        field_name: (read_value(settings.by_name(field_name), value, f"{where}{name}"), origin)
+        for field_name, (name, value) in translated.values.items()
+    }
+    if "config" in given:
+        # gunicorn takes both.
+        values["config_file"] = (str(given["config"]).removeprefix("file:"), origin)
+    return Layer(values)

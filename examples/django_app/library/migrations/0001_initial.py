@@ -1,0 +1,19 @@
+"""The table of books."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """See the module."""
+
+    initial = True
+    dependencies = ()
+    operations = (
+        migrations.CreateModel(
+            name="Book",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("title", models.CharField(max_length=200)),
+            ],
+        ),
+    )
