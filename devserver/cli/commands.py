@@ -106,8 +106,15 @@ def build(*, everything: bool = False) -> typer.Typer:
         install: Annotated[bool, typer.Option("--install/--no-install", help="Install what it needs.")] = True,
         git: Annotated[bool, typer.Option("--git/--no-git", help="Make a repository and the first commit.")] = True,
         show_list: Annotated[bool, typer.Option("--list", help="Show templates and features.")] = False,
+        update: Annotated[
+            bool, typer.Option("--update", help="Bring NAME, or this folder, to the newer template.")
+        ] = False,
     ) -> int:
         """Make a project that runs, is tested and deploys."""
+        if update:
+            from devserver.cli.new_update import update as updated
+
+            return updated(name, dry_run=dry_run, as_json=json, say=typer.echo, warn=_warn)
         from devserver.cli import new as made
 
         if show_list:

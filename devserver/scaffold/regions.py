@@ -86,7 +86,8 @@ class _Cutter:
             self._blanks[-1].append(line)
             return
         if self._kept or len(self._blanks) == 1:
-            self._kept += sorted(self._blanks, key=len)[-1]
+            longest = max(self._blanks, key=len)
+            self._kept += longest
         self._kept.append(line)
         self._blanks = [[]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -430,3 +431,45 @@ def test_control_c_at_a_question_leaves_nothing(home: Path) -> None:
         terminal.type("\x03")
         assert terminal.process.wait(30) == 130
     assert os.listdir(home) == []
+
+
+# The newer template
+
+
+def test_update_replaces_what_nobody_changed_and_puts_the_rest_beside(tmp_path: Path) -> None:
+    made(tmp_path, "shop", "-t", "minimal", "--docker")
+    project = tmp_path / "shop"
+    older = {"README.md": "as an older template had it\n", "main.py": "as an older template had it\n"}
+    record = json.loads((project / ".dev-new.json").read_text())
+    wanted = {name: (project / name).read_text() for name in older}
+    record["files"] |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in older.items()}
+    write_files(project, {**older, "main.py": "mine\n", ".dev-new.json": json.dumps(record)})
+    (project / "Dockerfile").unlink()
+    shown = new(project, "--update", "--dry-run")
+    assert shown.stdout == "deleted by you  Dockerfile\nupdated         README.md\nconflict        main.py\n"
+    assert (project / "README.md").read_text() == older["README.md"]
+    done = new(tmp_path, "shop", "--update")
+    assert done.stdout == (
+        "deleted by you  Dockerfile\nupdated         README.md\nconflict        main.py → main.py.new\n"
+    )
+    assert done.stderr.startswith("note: Where you and the template have changed a file")
+    assert (project / "README.md").read_text() == wanted["README.md"]
+    assert (project / "main.py").read_text() == "mine\n"
+    assert (project / "main.py.new").read_text() == wanted["main.py"]
+    again = json.loads(new(project, "--update", "--json").stdout)
+    assert again["changes"] == [{"path": "Dockerfile", "action": "deleted by you", "beside": None}]
+
+
+def test_update_of_a_fresh_project_changes_nothing(tmp_path: Path) -> None:
+    made(tmp_path, "shop", "-t", "auth", "--k8s", "--no-git")
+    before = {path: (tmp_path / "shop" / path).read_bytes() for path in files(tmp_path / "shop")}
+    done = new(tmp_path / "shop", "--update")
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'shop'} is what its template says.\n", "")
+    assert {path: (tmp_path / "shop" / path).read_bytes() for path in files(tmp_path / "shop")} == before
+
+
+def test_update_of_something_else_is_refused(tmp_path: Path) -> None:
+    done = new(tmp_path, "--update")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path} was not made by dev new: it has no .dev-new.json.\n\nhint: ")
+    assert os.listdir(tmp_path) == []
