@@ -18,7 +18,7 @@ from devserver.errors import EXIT_INTERNAL, EXIT_OK, UsageError
 from devserver.scaffold import catalog as catalogs
 from devserver.scaffold import git, record, remembered
 from devserver.scaffold.install import Installation, install, installation
-from devserver.scaffold.names import names_of
+from devserver.scaffold.names import LAID_OUT_CHARS_MAX, names_of
 from devserver.scaffold.plan import Answers, PlannedFile, plan
 from devserver.scaffold.provenance import of_this
 from devserver.scaffold.write import Written, check, write
@@ -83,7 +83,7 @@ def new(order: Order, *, say: _Write, warn: _Write, ask: Callable[[str], str] = 
         committed, note = _commit(target, answers, written)
         notes += [note] if note else []
     installed = order.install and not failure
-    steps = _next_steps(target, how, installed=installed)
+    steps = _next_steps(target, how, installed=installed, name=answers.names.package)
     if order.json:
         say(
             _json(
@@ -180,13 +180,14 @@ def _summary(target: Path, answers: Answers, written: Written, installed: str, *
     return "\n".join(lines)
 
 
-def _next_steps(target: Path, how: Installation, *, installed: bool) -> list[str]:
+def _next_steps(target: Path, how: Installation, *, installed: bool, name: str) -> list[str]:
     here = os.path.relpath(target, working_directory())
     scripts = "Scripts" if os.name == "nt" else "bin"
     run = "uv run " if how.tool == "uv" else os.path.join(".venv", scripts, "")
     return [
         *([f"cd {here}"] if here != os.curdir else []),
         *([] if installed else [how.by_hand]),
+        *([f"{run}ruff format"] if len(name) > LAID_OUT_CHARS_MAX else []),
         f"{run}dev run",
         f"{run}pytest",
     ]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import devserver
 from devserver.config.option import nearest
 from devserver.errors import DevserverError, UsageError
 
@@ -169,7 +168,7 @@ def load(folder: Path | None = None) -> Catalog:
 
 def templates_folder() -> Path:
     """Where the templates of this installation, or of the checkout that runs, lie."""
-    package = Path(devserver.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "_templates"
     return installed if installed.is_dir() else package.parent / "templates"
 

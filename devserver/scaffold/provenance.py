@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-import devserver
+from devserver import __version__
 from devserver.errors import DevserverError
 from devserver.scaffold.catalog import template_paths, templates_folder
 
@@ -57,7 +57,7 @@ def of_this() -> Provenance:
 
     :raises DevserverError: it is neither published nor installed, so that nobody knows what it needs.
     """
-    package = Path(devserver.__file__).parent
+    package = Path(__file__).parents[1]
     try:
         installed = distribution("devserver")
     except PackageNotFoundError:
@@ -68,9 +68,9 @@ def of_this() -> Provenance:
     in_checkout = not (package / "_templates").is_dir()
     # PEP 610: an installer that took it from anywhere but an index leaves this file.
     if not in_checkout and installed.read_text("direct_url.json") is None:
-        return Provenance(devserver.__version__)
-    name = f"devserver-{devserver.__version__}-py3-none-any.whl"
-    return Provenance(devserver.__version__, name, _pack(_contents(package, installed)))
+        return Provenance(__version__)
+    name = f"devserver-{__version__}-py3-none-any.whl"
+    return Provenance(__version__, name, _pack(_contents(package, installed)))
 
 
 def _contents(package: Path, installed: Distribution) -> Iterator[tuple[str, bytes]]:
@@ -82,7 +82,7 @@ def _contents(package: Path, installed: Distribution) -> Iterator[tuple[str, byt
     templates = templates_folder()
     for name in template_paths(templates):
         yield f"devserver/_templates/{name}", (templates / name).read_bytes()
-    information = f"devserver-{devserver.__version__}.dist-info"
+    information = f"devserver-{__version__}.dist-info"
     for file in installed.files or ():
         # Only what lies in the folder of the metadata: scripts, and what makes an install editable, are made anew.
         folder, _, name = file.as_posix().partition("/")
@@ -92,7 +92,7 @@ def _contents(package: Path, installed: Distribution) -> Iterator[tuple[str, byt
         if name == "METADATA":
             # A checkout may be of a newer version than at the time it was installed.
             content = content.replace(
-                f"\nVersion: {installed.version}\n".encode(), f"\nVersion: {devserver.__version__}\n".encode(), 1
+                f"\nVersion: {installed.version}\n".encode(), f"\nVersion: {__version__}\n".encode(), 1
             )
         yield f"{information}/{name}", content
 

@@ -9,7 +9,11 @@ class Settings(BaseSettings):
     """Each field is set by ACME_SHOP_ and its name in capitals."""
 
     # A .env often holds variables of other programs as well.
-    model_config = SettingsConfigDict(env_prefix="ACME_SHOP_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ACME_SHOP_",
+        env_file=".env",
+        extra="ignore",
+    )
 
     greeting: str = "Hello from Acme Shop"
 
