@@ -136,6 +136,23 @@ def build(*, everything: bool = False) -> typer.Typer:
         return made.new(order, say=typer.echo, warn=_warn)
 
     @dev.command()
+    def add(
+        kind: Annotated[
+            str,
+            typer.Argument(metavar="router|model|docker|compose|ci|k8s|systemd", help="What the project is to get."),
+        ],
+        name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of a router or a model: orders.")] = None,
+        crud: Annotated[bool, typer.Option("--crud", help="A router with everything: store, models, tests.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the project.")] = None,
+    ) -> int:
+        """Add a router, a model, or what deploys it, to a project."""
+        from devserver.cli.add import add as added
+
+        return added(kind, name, crud=crud, dry_run=dry_run, as_json=json, chdir=chdir, say=typer.echo, warn=_warn)
+
+    @dev.command()
     def ctl(
         action: Annotated[str, typer.Argument(metavar="status|workers|reload|scale|stop|top", help="What to do.")],
         number: Annotated[int | None, typer.Argument(metavar="[N]", help="Workers, for scale.")] = None,
@@ -239,7 +256,7 @@ def _usage(exc: Any) -> UsageError:
     return no_such(name, [spelling for parameter in parameters for spelling in parameter.opts])
 
 
-_COMMANDS = "new, run, prod, ctl, config, routes, doctor, env and exec"
+_COMMANDS = "new, add, run, prod, ctl, config, routes, doctor, env and exec"
 
 
 def _command_hint(exc: Any, path: str) -> str:

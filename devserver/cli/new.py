@@ -186,7 +186,7 @@ def _next_steps(target: Path, how: Installation, *, installed: bool, name: str) 
     run = "uv run " if how.tool == "uv" else os.path.join(".venv", scripts, "")
     return [
         *([f"cd {here}"] if here != os.curdir else []),
-        *([] if installed else [how.by_hand]),
+        *([] if installed else how.by_hand),
         *([f"{run}ruff format"] if len(name) > LAID_OUT_CHARS_MAX else []),
         f"{run}dev run",
         f"{run}pytest",

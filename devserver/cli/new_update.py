@@ -14,6 +14,8 @@ from devserver.scaffold.plan import Answers, plan
 from devserver.scaffold.provenance import FOLDER, of_this
 from devserver.scaffold.update import Action, Change, apply, changes, put
 
+BESIDE_NOTE = "Where you and the template have changed a file, the newer one lies beside yours; take what you want."
+
 _Write = Callable[[str], object]
 
 
@@ -62,9 +64,7 @@ def report(decided: Sequence[Change], beside: dict[str, str]) -> str:
 
 def _remind(decided: Sequence[Change], beside: dict[str, str], warn: _Write) -> None:
     if beside:
-        warn(
-            "note: Where you and the template have changed a file, the newer one lies beside yours; take what you want."
-        )
+        warn(f"note: {BESIDE_NOTE}")
     touched = {each.path for each in decided if each.action in {Action.ADD, Action.REPLACE, Action.REMOVE}}
     if any(path == "pyproject.toml" or Path(path).parts[0] == FOLDER for path in touched):
         warn("note: What it needs has changed: uv lock --upgrade-package devserver && uv sync")

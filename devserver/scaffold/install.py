@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,15 +29,11 @@ class Installation:
     commands: tuple[tuple[str, ...], ...]
 
     @property
-    def by_hand(self) -> str:
-        """What to type to have it done."""
+    def by_hand(self) -> tuple[str, ...]:
+        """What to type to have it done, line by line."""
         if self.tool == "uv":
-            return "uv sync"
-        shown = [
-            " ".join(f"'{word}'" if set(word) & set("<>[];= ") else word for word in command)
-            for command in self.commands
-        ]
-        return " && ".join(shown)
+            return ("uv sync",)
+        return tuple(shlex.join(command) for command in self.commands)
 
 
 def installation(folder: Path) -> Installation:

@@ -362,7 +362,7 @@ def test_without_uv_pip_installs_what_the_project_names(tmp_path: Path, monkeypa
     )
     assert fill[7].startswith("devserver>=")
     assert {"fastapi>=0.115", "pytest>=8.3"} <= set(fill[7:])
-    assert "'fastapi>=0.115'" in how.by_hand
+    assert "'fastapi>=0.115'" in how.by_hand[1]
 
 
 def test_without_uv_a_package_is_installed_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
