@@ -20,6 +20,7 @@ from acme_shop.models.items import Item
 
 # feature: auth
 from acme_shop.models.users import User
+
 # end
 
 T = TypeVar("T")

@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         database = Database(settings.database_url.get_secret_value())
         # end
         # feature: realtime
-        hub = Hub(connections_max=settings.live_connections_max)
+        hub = Hub(listeners_max=settings.live_connections_max)
         # end
         yield {
             "settings": settings,

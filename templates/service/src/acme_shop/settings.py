@@ -49,6 +49,8 @@ class Settings(BaseSettings):
 
     live_connections_max: int = Field(1000, gt=0)
     """WebSockets and event streams of one worker; each costs memory for as long as it is open."""
+    live_connection_s: float = Field(3600, gt=0)
+    """One that is older is closed, and its client comes back: to any worker, with the rights that it has then."""
     # end
 
     @property

@@ -75,14 +75,14 @@ async def read_session(identity: IdentityDep, settings: SettingsDep) -> SessionO
     """For a page that was loaded anew."""
     return SessionOut(
         user=UserOut.model_validate(identity.user),
-        csrf_token=csrf_token(settings, identity.session_id),
+        csrf_token=csrf_token(settings, identity.login.id),
     )
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def sign_out(identity: IdentityDep, session: SessionDep, settings: SettingsDep, response: Response) -> None:
     """Ends the session, and with it every token and cookie that belongs to it."""
-    await end_session(session, identity.session_id)
+    await end_session(session, identity.login.id)
     await session.commit()
     clear_cookie(response, settings)
 

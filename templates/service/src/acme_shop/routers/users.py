@@ -47,5 +47,5 @@ async def change_password(
         raise HTTPException(status.HTTP_403_FORBIDDEN, "The current password is wrong.")
     user.password_hash = await passwords.hash(change.new_password.get_secret_value())
     await attempts.forget(user.email)
-    await end_other_sessions(session, user.id, but=identity.session_id)
+    await end_other_sessions(session, user.id, but=identity.login.id)
     await session.commit()
