@@ -15,7 +15,7 @@ from devserver.errors import EXIT_OK, UsageError
 from devserver.scaffold import catalog as catalogs
 from devserver.scaffold import record
 from devserver.scaffold.formatting import formatted
-from devserver.scaffold.generate import Edit, crud, model, router
+from devserver.scaffold.generate import Edit, crud, model, router, tests
 from devserver.scaffold.plan import Answers, PlannedFile, plan
 from devserver.scaffold.project import Project, find, has_vendored_devserver
 from devserver.scaffold.provenance import Provenance
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from devserver.scaffold.catalog import Catalog
 
 _Write = Callable[[str], object]
+
+NAMED = ("router", "model", "test")
+"""What is added under a name."""
 
 
 def add(
@@ -46,12 +49,12 @@ def add(
     folder = working_directory() / (chdir or "")
     catalog = catalogs.load()
     deploying = tuple(catalog.laid_over.features)
-    if kind not in {"router", "model", *deploying}:
-        kinds = ", ".join(["router", "model", *deploying[:-1]])
+    if kind not in {*NAMED, *deploying}:
+        kinds = ", ".join([*NAMED, *deploying[:-1]])
         raise UsageError(f"dev add cannot add {kind}.", hint=f"It adds {kinds} and {deploying[-1]}.")
     if crud and kind != "router":
         raise UsageError("--crud goes with dev add router.", hint="Write dev add router orders --crud.")
-    if (name is None) == (kind in {"router", "model"}):
+    if (name is None) == (kind in NAMED):
         if name is None:
             raise UsageError(f"dev add {kind} needs a name.", hint=f"Write dev add {kind} orders.")
         raise UsageError(f"dev add {kind} takes no name.", hint=f"Write dev add {kind}.")
@@ -91,7 +94,9 @@ def add(
 
 def _generated(project: Project, catalog: Catalog, kind: str, name: str, *, everything: bool) -> list[Edit]:
     resource = resource_of(name)
-    if kind == "model":
+    if kind == "test":
+        edits = tests(project, name)
+    elif kind == "model":
         edits = model(project, catalog, resource)
     else:
         edits = crud(project, catalog, resource) if everything else router(project, resource)

@@ -139,9 +139,13 @@ def build(*, everything: bool = False) -> typer.Typer:
     def add(
         kind: Annotated[
             str,
-            typer.Argument(metavar="router|model|docker|compose|ci|k8s|systemd", help="What the project is to get."),
+            typer.Argument(
+                metavar="router|model|test|docker|compose|ci|k8s|systemd", help="What the project is to get."
+            ),
         ],
-        name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of a router or a model: orders.")] = None,
+        name: Annotated[
+            str | None, typer.Argument(metavar="[NAME]", help="Of a router, a model or a test: orders.")
+        ] = None,
         crud: Annotated[bool, typer.Option("--crud", help="A router with everything: store, models, tests.")] = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -1,4 +1,4 @@
-"""Decides what a generator changes in a project: a router, a resource with everything, a model. Writes nothing."""
+"""Decides what a generator changes in a project: a router, a resource with everything, tests, a model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from pathlib import Path
 
 from devserver.errors import UsageError
 from devserver.scaffold.catalog import DEFAULT, Catalog
-from devserver.scaffold.insertion import NoPlace, prefix_of, with_exported, with_import, with_router, with_yielded
+from devserver.scaffold.insertion import (
+    NoPlace,
+    plain_routes,
+    prefix_of,
+    with_exported,
+    with_import,
+    with_router,
+    with_yielded,
+)
 from devserver.scaffold.plan import Answers, plan
 from devserver.scaffold.project import Project, parse
 from devserver.scaffold.provenance import Provenance
-from devserver.scaffold.resource import Resource, out_of_example
+from devserver.scaffold.resource import Resource, out_of_example, resource_of
 
 _EXAMPLE = "items"
 
@@ -53,6 +61,24 @@ def test_{many}_are_listed() -> None:
     assert response.status_code == 200
     assert response.json() == []
 '''
+
+_HEAD = '''"""{title}, over HTTP."""
+
+from fastapi.testclient import TestClient
+'''
+_ROUTE_TEST = """def test_{function}_answers(client: TestClient) -> None:
+    assert client.get("{url}").status_code == {status}
+"""
+_HEAD_OF_FLAT = '''"""{title}, over HTTP."""
+
+from fastapi.testclient import TestClient
+
+from {module} import {app}
+'''
+_ROUTE_TEST_OF_FLAT = """def test_{function}_answers() -> None:
+    with TestClient({app}) as client:
+        assert client.get("{url}").status_code == {status}
+"""
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,43 @@ def crud(project: Project, catalog: Catalog, resource: Resource) -> list[Edit]:
                 f"{kind}()",
             ),
         )
+    return edits.all()
+
+
+def tests(project: Project, name: str) -> list[Edit]:
+    """A test for each route of a router that can be asked without knowing more: GET, and nothing in its path.
+
+    :param name: of the router's module, or of its resource.
+    :raises UsageError: there is no such router, or it has no such route.
+    """
+    routers = _routers(project)
+    folder = routers or project.app_file.parent
+    resource = resource_of(name)
+    found = [each for each in (resource.one, resource.many) if (project.folder / folder / f"{each}.py").is_file()]
+    if not found:
+        raise UsageError(
+            f"There is no router {name}: {folder / resource.many}.py does not exist.",
+            hint=f"Make it, with a test: dev add router {resource.many}.",
+        )
+    text, tree = parse(project.folder / folder / f"{found[0]}.py")
+    routes = list(plain_routes(tree, "router"))
+    if not routes:
+        raise UsageError(
+            f"{folder / found[0]}.py has no route that can be asked without knowing more.",
+            hint="That is one of @router.get, with no parameter in its path. Write the tests of the others by hand.",
+        )
+    above = prefix_of(parse(project.folder / routers / "__init__.py")[0], "router") if routers else ""
+    prefix = above + prefix_of(text, "router")
+    words = [(function, prefix + path or "/", status) for function, path, status in routes]
+    head, test = (_HEAD, _ROUTE_TEST) if routers else (_HEAD_OF_FLAT, _ROUTE_TEST_OF_FLAT)
+    names = {"module": ".".join([*([project.module] if project.module else []), project.app_file.stem])}
+    names |= {"app": project.app_name, "title": found[0].replace("_", " ").capitalize()}
+    parts = [
+        head.format(**names),
+        *(test.format(function=function, url=url, status=status, **names) for function, url, status in words),
+    ]
+    edits = Edits(project)
+    edits.make(Path("tests", f"test_{found[0]}.py"), "\n\n".join(parts))
     return edits.all()
 
 

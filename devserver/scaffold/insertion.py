@@ -6,7 +6,7 @@ Lines are inserted into the text as it is, at places that its tree names, so tha
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 
 class NoPlace(ValueError):
@@ -105,6 +105,23 @@ def prefix_of(text: str, variable: str) -> str:
                 if keyword.arg == "prefix" and isinstance(keyword.value, ast.Constant):
                     return str(keyword.value.value)
     return ""
+
+
+def plain_routes(tree: ast.Module, variable: str) -> Iterator[tuple[str, str, int]]:
+    """Function, path and status of each route of a router that is a GET with nothing to be filled in."""
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            match decorator:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=name), attr="get"),
+                    args=[ast.Constant(value=str(path))],
+                    keywords=keywords,
+                ) if name == variable and "{" not in path:
+                    given = (each.value for each in keywords if each.arg == "status_code")
+                    status = next((each.value for each in given if isinstance(each, ast.Constant)), 200)
+                    yield node.name, path, status if isinstance(status, int) else 200
 
 
 def _first(node: ast.ImportFrom) -> str:

@@ -93,6 +93,54 @@ def test_router_of_a_package(tmp_path: Path) -> None:
     check(project)
 
 
+MADE_BY_HAND = """\
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/weather")
+
+
+@router.get("")
+async def read_weather() -> str:
+    return "fine"
+
+
+@router.get("/rain", status_code=203)
+async def read_rain() -> str:
+    return "none"
+
+
+@router.get("/{day}")
+async def read_day(day: str) -> str:
+    return day
+
+
+@router.post("")
+async def make_rain() -> None:
+    pass
+"""
+
+
+def test_tests_of_a_router(tmp_path: Path) -> None:
+    project = make(tmp_path, "api")
+    added(project, "router", "weather")
+    write_files(project, {"src/shop/routers/weathers.py": MADE_BY_HAND})
+    (project / "tests/test_weathers.py").unlink()
+    shown = added(project, "test", "weather")
+    assert [line for line in shown.splitlines() if "status_code" in line] == [
+        '+    assert client.get("/api/weather").status_code == 200',
+        '+    assert client.get("/api/weather/rain").status_code == 203',
+    ]
+    check(project)
+
+
+def test_tests_of_a_router_in_one_file(tmp_path: Path) -> None:
+    project = make(tmp_path, "minimal")
+    added(project, "router", "orders")
+    (project / "tests/test_orders.py").unlink()
+    assert "+def test_list_orders_answers() -> None:\n" in added(project, "test", "orders")
+    check(project)
+
+
 @pytest.mark.slow
 def test_resource_in_memory(tmp_path: Path) -> None:
     project = make(tmp_path, "api")
@@ -183,6 +231,8 @@ def test_json_names_what_changed(tmp_path: Path) -> None:
         ("minimal", "model orders --crud", "--crud goes with dev add router."),
         ("minimal", "router class", "'class' cannot be a name in Python."),
         ("minimal", "router orders --crud", "--crud needs a project of the template api, or of one that builds on it."),
+        ("api", "test orders", "There is no router orders: src/shop/routers/orders.py does not exist."),
+        ("minimal", "test main", "main.py has no route that can be asked without knowing more."),
         ("api", "model orders", "This project has no database."),
     ],
 )
