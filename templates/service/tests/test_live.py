@@ -10,7 +10,13 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
-from acme_shop.live.hub import HISTORY_MESSAGES_MAX, WAITING_MESSAGES_MAX, End, Hub, Subscription
+from acme_shop.live.hub import (
+    HISTORY_MESSAGES_MAX,
+    WAITING_MESSAGES_MAX,
+    End,
+    Hub,
+    Subscription,
+)
 from acme_shop.live.pace import Pace
 from acme_shop.routers.live import PACE_BURST, TEXT_CHARS_MAX
 from acme_shop.settings import Settings

@@ -77,10 +77,8 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     async def no_database(_: Request, error: DBAPIError) -> JSONResponse:
-        logger.error(
-            "The database cannot be used; if a table is missing, run: alembic upgrade head",
-            exc_info=error,
-        )
+        # One line, and no traceback: the place in the code says nothing about why the database is away.
+        logger.error("The database cannot be used: %s. If a table is missing: alembic upgrade head", error.orig)
         return problem(503, "The database cannot be used now.", headers={"Retry-After": "5"})
 
     # end

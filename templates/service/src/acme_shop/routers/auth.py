@@ -11,12 +11,23 @@ from acme_shop.auth.cookies import clear_cookie, csrf_token, set_cookie
 from acme_shop.auth.current_user import IdentityDep
 from acme_shop.auth.login import log_in
 from acme_shop.auth.passwords import PasswordsDep
-from acme_shop.auth.sessions import add_refresh_token, begin_session, end_session, use_refresh_token
+from acme_shop.auth.sessions import (
+    add_refresh_token,
+    begin_session,
+    end_session,
+    use_refresh_token,
+)
 from acme_shop.auth.tokens import access_token, random_token
 from acme_shop.db import SessionDep
 from acme_shop.models.sessions import LoginSession
 from acme_shop.models.users import User
-from acme_shop.schemas.users import Credentials, RefreshIn, SessionOut, TokensOut, UserOut
+from acme_shop.schemas.users import (
+    Credentials,
+    RefreshIn,
+    SessionOut,
+    TokensOut,
+    UserOut,
+)
 from acme_shop.settings import Settings
 from acme_shop.state import SettingsDep
 

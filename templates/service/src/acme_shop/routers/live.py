@@ -10,11 +10,22 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, StringConstraints
 
 # feature: auth
-from acme_shop.auth.current_user import CurrentUser, find_identity, get_current_user
+from acme_shop.auth.current_user import (
+    CurrentUser,
+    find_identity,
+    get_current_user,
+)
 from acme_shop.db import Database
 
 # end
-from acme_shop.live.hub import End, Hub, HubDep, Message, Subscription, TooManyListenersError
+from acme_shop.live.hub import (
+    End,
+    Hub,
+    HubDep,
+    Message,
+    Subscription,
+    TooManyListenersError,
+)
 from acme_shop.live.origin import is_allowed
 from acme_shop.live.pace import Pace
 from acme_shop.state import SettingsDep
