@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from acme_shop.schemas.text import Name, Text
 
-Cents = Annotated[int, Field(ge=0, le=100_000_000)]
-"""Whole cents: binary fractions cannot hold most prices."""
+Cents = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
+"""Whole cents: binary fractions cannot hold most prices. Strict, as `false` would be none otherwise."""
 
 
 class ItemIn(BaseModel):
