@@ -57,7 +57,8 @@ def report(decided: Sequence[Change], beside: dict[str, str]) -> str:
     """A line for each file."""
     width = max((len(each.action) for each in decided), default=0)
     return "\n".join(
-        f"{each.action:<{width}}  {each.path}" + (f" → {beside[each.path]}" if each.path in beside else "")
+        f"{each.action:<{width}}  {each.path}"
+        + (f" (the newer one: {beside[each.path]})" if each.path in beside else "")
         for each in decided
     )
 
