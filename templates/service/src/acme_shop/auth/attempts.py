@@ -53,8 +53,8 @@ class Attempts:
             await self._session.commit()
             return
         # What was refused is not counted, or somebody who keeps trying would never be let in again.
-        for attempt in attempts:
-            await self._session.delete(attempt)
+        ids = [attempt.id for attempt in attempts]
+        await self._session.execute(delete(LoginAttempt).where(col(LoginAttempt.id).in_(ids)))
         await self._session.commit()
         raise HTTPException(
             status.HTTP_429_TOO_MANY_REQUESTS,

@@ -49,11 +49,6 @@ class Subscription:
         self._waiting = deque(missed)
         self._changed = asyncio.Event()
 
-    @property
-    def waiting(self) -> int:
-        """How many messages it has not taken yet."""
-        return len(self._waiting)
-
     def put(self, message: Message) -> None:
         if len(self._waiting) >= WAITING_MESSAGES_MAX + HISTORY_MESSAGES_MAX:
             self.stop(End.BEHIND)

@@ -1,8 +1,9 @@
 """Live updates: a WebSocket for those who talk, server-sent events for those who listen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Annotated
 
 from anyio import create_task_group, move_on_after
 from fastapi import APIRouter, Depends, Header, HTTPException, Response, WebSocket, WebSocketDisconnect, status
@@ -120,15 +121,15 @@ async def _talk(websocket: WebSocket, hub: Hub, subscribed: Subscription, age_s_
     """Sends and takes until one of both ends. The code to close with; None when the client has gone."""
     code: int | None = RESTART
 
-    async def until_it_ends(work: Coroutine[Any, Any, int | None]) -> None:
+    async def until_it_ends(work: Callable[[], Awaitable[int | None]]) -> None:
         nonlocal code
-        code = await work
+        code = await work()
         group.cancel_scope.cancel()
 
     with move_on_after(age_s_max):
         async with create_task_group() as group:
-            group.start_soon(until_it_ends, _send(websocket, subscribed))
-            group.start_soon(until_it_ends, _take(websocket, hub))
+            group.start_soon(until_it_ends, partial(_send, websocket, subscribed))
+            group.start_soon(until_it_ends, partial(_take, websocket, hub))
     return code
 
 
