@@ -172,8 +172,8 @@ def test_resource_and_model_in_the_database(tmp_path: Path) -> None:
     assert add(project, "router", "books", "--crud").stdout == NOTHING
     assert '+    "OrderLine",\n' in added(project, "model", "order_line")
     for words in (["upgrade", "head"], ["revision", "--autogenerate", "-m", "Add it"], ["upgrade", "head"]):
-        done = run(project, "alembic", *words)
-        assert done.returncode == 0, done.stderr
+        migrated = run(project, "alembic", *words)
+        assert migrated.returncode == 0, migrated.stderr
     check(project, "books", "migrations")
 
 
