@@ -122,10 +122,12 @@ def show_list(*, as_json: bool, say: _Write) -> int:
         say(json.dumps({"templates": presets, "features": known}, indent=2))
         return EXIT_OK
     width = max(map(len, features))
-    having = {name: [each.name for each in catalog.templates if name in catalog.features(each)] for name in features}
+    presets = catalog.presets().items()
+    lacking = {
+        name: [each for each, (template, _) in presets if name not in catalog.features(template)] for name in features
+    }
     lines = [
-        f"  {name:<{width}}  {each.summary}"
-        + ("" if len(having[name]) == len(catalog.templates) else " (not with minimal)")
+        f"  {name:<{width}}  {each.summary}" + (f" (not with {', '.join(lacking[name])})" if lacking[name] else "")
         for name, each in features.items()
     ]
     say("\n".join(["Templates", *(f"  {line}" for line in templates(catalog)), "", "Features", *lines]))

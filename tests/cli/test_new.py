@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -299,7 +301,7 @@ def programs(folder: Path, **scripts: str) -> str:
 @pytest.mark.serial
 def test_installed_project_answers_and_its_tests_pass(tmp_path: Path) -> None:
     started = time.monotonic()
-    done = new(tmp_path, "shop", "--template", "minimal", "--yes")
+    done = new(tmp_path, "shop", "--template", "minimal", "--docker", "--yes")
     assert done.returncode == 0, done.stderr
     project = tmp_path / "shop"
     assert "Installed what it needs (uv, " in done.stdout
@@ -313,8 +315,28 @@ def test_installed_project_answers_and_its_tests_pass(tmp_path: Path) -> None:
     for command in (["pytest", "-q"], ["ruff", "check"], ["mypy", "--version"]):
         checked = in_project(project, command)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-    version = in_project(project, ["dev", "--version"])
+    image = tmp_path / "image"
+    build(project, image)
+    version = in_project(image, ["dev", "--version"])
     assert version.stdout.startswith("devserver ")
+    # Nothing that is for developers alone.
+    assert not (image / ".venv/bin/pytest").exists()
+
+
+def build(project: Path, image: Path) -> None:
+    """What the Dockerfile does: each of its two installations, with the files that are there by then."""
+    early, late = re.findall(r"^RUN .*(uv sync .*)$", (project / "Dockerfile").read_text(), re.MULTILINE)
+    shutil.copytree(project / "vendor", image / "vendor")
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(project / name, image / name)
+    variables = {name: value for name, value in environment(project).items() if name != "PYTHONPATH"} | {
+        "UV_NO_DEV": "1"
+    }
+    for command in (early, late):
+        done = subprocess.run(command.split(), cwd=image, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        ignored = shutil.ignore_patterns(".git", ".venv", "tests", "vendor")
+        shutil.copytree(project, image, ignore=ignored, dirs_exist_ok=True)
 
 
 def in_project(project: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
