@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from devserver.scaffold.catalog import template_paths, templates_folder
+from tests.support.browser import Page, page
 from tests.support.clients import tool
 from tests.support.ports import free_port, listens
 from tests.support.postgres import Postgres, postgres
@@ -118,13 +121,16 @@ class Service:
 
 
 @contextmanager
-def service(project: Path, database_url: str, *options: str) -> Iterator[Service]:
-    """``dev prod`` with the project, on a database that its migrations have made."""
+def service(project: Path, database_url: str, *options: str, attempts_max: int = 1_000_000) -> Iterator[Service]:
+    """``dev prod`` with the project, on a database that its migrations have made.
+
+    :param attempts_max: how often somebody may try to sign in; most tests are about other things.
+    """
     settings = {
         "DATABASE_URL": database_url,
         "SECRET_KEY": SECRET_KEY,
-        # What is tested here is neither how often somebody may try nor how much a hash costs.
-        "LOGIN_ATTEMPTS_MAX": "1000000",
+        "LOGIN_ATTEMPTS_MAX": str(attempts_max),
+        # No hash here protects anything.
         "ARGON2_MEMORY_KIB": "8",
         "ARGON2_PASSES": "1",
     }
@@ -189,6 +195,29 @@ def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
     assert done.returncode == 0, done.stdout[-6000:]
 
 
+def test_attempts_are_counted_over_all_workers(project: Path, new_database: Callable[[str], str]) -> None:
+    """Also of those that come at one moment none may slip through."""
+    with service(project, new_database("attempts"), "-w", "2", attempts_max=10) as running:
+
+        def attempt(password: str) -> int:
+            # A connection each, so that both workers get some.
+            connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE_S)
+            body = json.dumps(ACCOUNT | {"password": password})
+            connection.request("POST", "/api/auth/session", body, {"Content-Type": "application/json"})
+            with contextlib.closing(connection), connection.getresponse() as response:
+                return response.status
+
+        with ThreadPoolExecutor(8) as pool:
+            at_once = list(pool.map(attempt, ["a guess"] * 24))
+        after = [attempt("a guess") for _ in range(11)]
+        right = attempt(ACCOUNT["password"])
+
+    assert {*at_once, *after} == {401, 429}
+    # Signing in, when the service began, has proven who it was, and has been forgotten.
+    assert (at_once + after).count(401) == 10
+    assert right == 429
+
+
 def test_service_that_stops_tells_those_who_listen(project: Path, tmp_path: Path) -> None:
     with service(project, f"sqlite:///{tmp_path}/live.db", "-w", "1", "--timeout-graceful-shutdown", "1") as running:
         stream = http.client.HTTPConnection("127.0.0.1", running.port, timeout=PATIENCE_S)
@@ -211,6 +240,43 @@ def test_service_that_stops_tells_those_who_listen(project: Path, tmp_path: Path
             assert socket.close_code == 1012
         assert running.process.wait(PATIENCE_S) == 0
         stream.close()
+
+
+def test_pages_sign_in_show_and_change_things(project: Path, tmp_path: Path) -> None:
+    with service(project, f"sqlite:///{tmp_path}/pages.db", "-w", "1") as running:
+        with page(tmp_path, f"{running.url}/") as shown:
+            # The API says that nobody is signed in, so the front end asks who it is.
+            shown.wait("document.querySelector('[name=password]') !== null")
+            fill(shown, "email", ACCOUNT["email"])
+            fill(shown, "password", ACCOUNT["password"])
+            shown.press_enter()
+            shown.wait("document.querySelector('h1')?.textContent == 'Items (0)'")
+            # The second change is made after the page was loaded anew, with the cookie alone.
+            for number, name in enumerate(("Tea", "<b>Milk</b>")):
+                fill(shown, "name", name)
+                fill(shown, "price", "4.50")
+                shown.press_enter()
+                shown.wait(f"document.querySelector('h1')?.textContent == 'Items ({number + 1})'")
+                shown.open(f"{running.url}/")
+                shown.wait("document.querySelector('li a') !== null")
+            shown.click("li a")
+            shown.wait("document.querySelector('h1')?.textContent == '<b>Milk</b>'")
+            shown.open(shown.evaluate("location.href"))
+            shown.wait("document.querySelector('h1')?.textContent == '<b>Milk</b>'")
+
+            shown.open(f"{running.url}/live")
+            shown.wait("document.querySelector('#state').value == 'Connected.'")
+            fill(shown, "text", "hello")
+            shown.press_enter()
+            for by in ("socket", "events"):
+                shown.wait(f"document.querySelector('#by-{by}').textContent.includes('hello')")
+
+
+def fill(shown: Page, name: str, text: str) -> None:
+    """Types into a field."""
+    shown.wait(f"document.querySelector('[name={name}]') !== null")
+    shown.click(f"[name={name}]")
+    shown.type(text)
 
 
 def test_front_end_that_is_committed_is_the_build_of_its_source(project: Path) -> None:
