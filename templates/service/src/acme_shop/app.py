@@ -50,7 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
         hub = Hub(listeners_max=settings.live_connections_max)
         # end
         yield {
+            # feature: auth or realtime
             "settings": settings,
+            # end
             # feature: not db
             "items": MemoryItems(),
             # end

@@ -1,11 +1,11 @@
 """What differs between a laptop, a test and production. Nothing else looks at the environment."""
 
-from pydantic import (
-    Field,
-    # feature: db
-    SecretStr,
-    # end
-)
+from pydantic import Field
+
+# feature: db
+from pydantic.types import SecretStr
+
+# end
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # feature: auth
