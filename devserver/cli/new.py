@@ -109,7 +109,9 @@ def new(order: Order, *, say: _Write, warn: _Write, ask: Callable[[str], str] = 
 def show_list(*, as_json: bool, say: _Write) -> int:
     """What there is to choose from; the exit code."""
     catalog = catalogs.load()
-    features = {name: each for template in catalog.templates for name, each in catalog.features(template).items()}
+    features = {
+        name: each for template in reversed(catalog.templates) for name, each in catalog.features(template).items()
+    }
     if as_json:
         presets = {
             name: {"summary": template.summary, "features": list(catalog.closure(template, own))}
@@ -122,9 +124,9 @@ def show_list(*, as_json: bool, say: _Write) -> int:
         say(json.dumps({"templates": presets, "features": known}, indent=2))
         return EXIT_OK
     width = max(map(len, features))
-    presets = catalog.presets().items()
     lacking = {
-        name: [each for each, (template, _) in presets if name not in catalog.features(template)] for name in features
+        name: [each for each, (template, _) in catalog.presets().items() if name not in catalog.features(template)]
+        for name in features
     }
     lines = [
         f"  {name:<{width}}  {each.summary}" + (f" (not with {', '.join(lacking[name])})" if lacking[name] else "")
