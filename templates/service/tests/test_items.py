@@ -1,9 +1,20 @@
 """Items, over HTTP."""
 
+# feature: not db
+import asyncio
+
+# end
 from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+
+# feature: not db
+from acme_shop.pagination import PageRequest
+from acme_shop.schemas.items import ItemIn
+from acme_shop.stores.items import MemoryItems
+
+# end
 
 TEA = {"name": "Tea", "description": "Green", "price_cents": 450}
 
@@ -77,3 +88,17 @@ def test_item_that_is_not_valid_is_refused(client: TestClient, wrong: dict[str, 
 
 def test_one_test_sees_nothing_of_another(client: TestClient) -> None:
     assert client.get("/api/items").json()["total"] == 0
+
+
+# feature: not db
+def test_oldest_item_makes_room_for_one_too_many() -> None:
+    async def names() -> list[str]:
+        store = MemoryItems(items_max=2)
+        for name in ("first", "second", "third"):
+            await store.add(ItemIn(name=name, price_cents=1))
+        return [item.name for item in (await store.page(PageRequest(offset=0, limit=10))).items]
+
+    assert asyncio.run(names()) == ["third", "second"]
+
+
+# end

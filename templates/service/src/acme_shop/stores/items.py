@@ -48,9 +48,13 @@ class ItemStore(Protocol):
 
 # feature: not db
 class MemoryItems:
-    """Keeps items until the process ends, and for itself: with several workers each has its own."""
+    """Keeps items until the process ends, and for itself: with several workers each has its own.
 
-    def __init__(self) -> None:
+    :param items_max: of more than these the oldest go, so that nobody can fill the memory.
+    """
+
+    def __init__(self, items_max: int = 10_000) -> None:
+        self._items_max = items_max
         self._items: dict[UUID, ItemOut] = {}
 
     async def page(self, request: PageRequest) -> Page[ItemOut]:
@@ -64,6 +68,8 @@ class MemoryItems:
     async def add(self, new: ItemIn) -> ItemOut:
         item = ItemOut(id=uuid.uuid4(), created_at=datetime.now(UTC), **new.model_dump())
         self._items[item.id] = item
+        if len(self._items) > self._items_max:
+            del self._items[next(iter(self._items))]
         return item
 
     async def get(self, item_id: UUID) -> ItemOut | None:
