@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,12 @@ from devserver.cli.run import working_directory
 from devserver.errors import EXIT_OK, UsageError
 from devserver.scaffold import catalog as catalogs
 from devserver.scaffold import record
+from devserver.scaffold.deploy import deploying
 from devserver.scaffold.formatting import formatted
 from devserver.scaffold.generate import Edit, crud, model, router, tests
-from devserver.scaffold.plan import Answers, PlannedFile, plan
-from devserver.scaffold.project import Project, find, has_vendored_devserver
-from devserver.scaffold.provenance import Provenance
+from devserver.scaffold.project import Project, find
 from devserver.scaffold.resource import resource_of
-from devserver.scaffold.update import Action, Change, apply, changes, put
+from devserver.scaffold.update import Action, Change, apply, put
 
 if TYPE_CHECKING:
     from devserver.scaffold.catalog import Catalog
@@ -48,10 +47,10 @@ def add(
     """
     folder = working_directory() / (chdir or "")
     catalog = catalogs.load()
-    deploying = tuple(catalog.laid_over.features)
-    if kind not in {*NAMED, *deploying}:
-        kinds = ", ".join([*NAMED, *deploying[:-1]])
-        raise UsageError(f"dev add cannot add {kind}.", hint=f"It adds {kinds} and {deploying[-1]}.")
+    deploys = tuple(catalog.laid_over.features)
+    if kind not in {*NAMED, *deploys}:
+        kinds = ", ".join([*NAMED, *deploys[:-1]])
+        raise UsageError(f"dev add cannot add {kind}.", hint=f"It adds {kinds} and {deploys[-1]}.")
     if crud and kind != "router":
         raise UsageError("--crud goes with dev add router.", hint="Write dev add router orders --crud.")
     if (name is None) == (kind in NAMED):
@@ -60,7 +59,7 @@ def add(
         raise UsageError(f"dev add {kind} takes no name.", hint=f"Write dev add {kind}.")
     project = find(folder)
     if name is None:
-        decided, remembered = _deploying(project, catalog, kind)
+        decided, remembered = deploying(project, catalog, kind)
         edits = [_as_edit(each) for each in decided if each.action in {Action.ADD, Action.REPLACE}]
     else:
         decided, remembered = [], None
@@ -105,42 +104,6 @@ def _generated(project: Project, catalog: Catalog, kind: str, name: str, *, ever
         replace(each, after=formatted(each.after, Path(each.path), project.folder)) if each.before is None else each
         for each in edits
     ]
-
-
-def _deploying(project: Project, catalog: Catalog, kind: str) -> tuple[list[Change], record.Record | None]:
-    """What changes, and what is to be remembered then; only files that deploy the project are looked at."""
-    known = project.known
-    preset = known.answers.template if known else catalogs.DEFAULT
-    template, _ = catalog.preset(preset)
-    has = [each for each in catalog.features(template) if each in project.features]
-    features = catalog.closure(template, [*has, kind])
-    # What counts is what the project depends on, and not what runs here.
-    provenance = Provenance("0.0", "kept" if has_vendored_devserver(project.folder) else "")
-    answers = Answers(project.names, preset, features)
-    planned = plan(answers, catalog, provenance)
-    ours = {
-        each.path
-        for each in plan(Answers(project.names, preset, _without_deploying(catalog, has)), catalog, provenance)
-    }
-    files = [each for each in planned if each.path not in ours]
-    hashes = known.hashes if known else {}
-    decided = changes(
-        project.folder, {path: hashes[path] for path in hashes if path in {each.path for each in files}}, files
-    )
-    if known is None:
-        # Nobody knows what the others were like; what is there is theirs.
-        return [each for each in decided if each.action is not Action.PUT_BESIDE], None
-    updated = {**hashes, **{path: record.digest(content) for path, content in _contents(files)}}
-    return decided, record.Record(known.version, answers, updated)
-
-
-def _without_deploying(catalog: Catalog, features: Iterable[str]) -> tuple[str, ...]:
-    """Those of the features that are not about deploying."""
-    return tuple(each for each in features if each not in catalog.laid_over.features)
-
-
-def _contents(files: Iterable[PlannedFile]) -> Iterable[tuple[str, bytes]]:
-    return ((each.path, each.content) for each in files)
 
 
 def _as_edit(change: Change) -> Edit:

@@ -190,6 +190,15 @@ def test_what_deploys_follows_what_came_later(tmp_path: Path) -> None:
     assert contents(one) == contents(other)
 
 
+def test_deleted_file_comes_back_when_it_is_asked_for_and_not_otherwise(tmp_path: Path) -> None:
+    project = make(tmp_path, "api", "docker", "systemd")
+    before = contents(project)
+    (project / "Dockerfile").unlink()
+    (project / "deploy/shop.service").unlink()
+    added(project, "docker")
+    assert before.keys() - contents(project).keys() == {"deploy/shop.service"}
+
+
 def test_changed_file_stays_and_the_newer_one_is_put_beside(tmp_path: Path) -> None:
     project = make(tmp_path, "api", "ci")
     workflow = project / ".github/workflows/ci.yml"
