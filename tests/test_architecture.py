@@ -39,7 +39,7 @@ PACKAGE = CHECKOUT / "devserver"
 RANKS = (
     {"__main__"},
     {"cli", "gunicorn"},
-    {"ui", "launch", "__init__"},
+    {"ui", "scaffold", "launch", "__init__"},
     {"supervisor"},
     {"devtools", "observe", "server"},
     {"protocol"},

@@ -80,6 +80,83 @@ def build(*, everything: bool = False) -> typer.Typer:
         raise AssertionError(f"arguments.py reads the command line of dev prod, typer only shows its help: {values}")
 
     @dev.command()
+    def new(
+        name: Annotated[
+            str | None,
+            typer.Argument(metavar="[NAME]", help="Folder to make; its name is the project's.", show_default=False),
+        ] = None,
+        template: Annotated[
+            str | None,
+            typer.Option("--template", "-t", metavar="NAME", help="What to start from; --list shows what there is."),
+        ] = None,
+        features: Annotated[
+            list[str] | None, typer.Option("--with", metavar="FEATURE", help="What it is to have besides.")
+        ] = None,
+        docker: Annotated[bool, typer.Option("--docker", help="With a Dockerfile.")] = False,
+        ci: Annotated[str | None, typer.Option(metavar="github", help="With a workflow that tests it.")] = None,
+        k8s: Annotated[bool, typer.Option("--k8s", help="With manifests for Kubernetes.")] = False,
+        systemd: Annotated[bool, typer.Option("--systemd", help="With a unit for systemd.")] = False,
+        compose: Annotated[bool, typer.Option("--compose", help="With a compose file.")] = False,
+        yes: Annotated[
+            bool, typer.Option("--yes", "-y", help="Ask nothing; what is not given is the default.")
+        ] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the files, and make none.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON; ask nothing.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Add to a folder that is not empty.")] = False,
+        install: Annotated[bool, typer.Option("--install/--no-install", help="Install what it needs.")] = True,
+        git: Annotated[bool, typer.Option("--git/--no-git", help="Make a repository and the first commit.")] = True,
+        show_list: Annotated[bool, typer.Option("--list", help="Show templates and features.")] = False,
+        update: Annotated[
+            bool, typer.Option("--update", help="Bring NAME, or this folder, to the newer template.")
+        ] = False,
+    ) -> int:
+        """Make a project that runs, is tested and deploys."""
+        if update:
+            from devserver.cli.new_update import update as updated
+
+            return updated(name, dry_run=dry_run, as_json=json, say=typer.echo, warn=_warn)
+        from devserver.cli import new as made
+
+        if show_list:
+            return made.show_list(as_json=json, say=typer.echo)
+        if ci not in {None, "github"}:
+            raise UsageError(f"There is no workflow for {ci}.", hint="Write --ci github.")
+        chosen = {"docker": docker, "ci": ci, "k8s": k8s, "systemd": systemd, "compose": compose}
+        order = made.Order(
+            name=name,
+            template=template,
+            features=(*(features or ()), *(feature for feature, wanted in chosen.items() if wanted)),
+            yes=yes,
+            dry_run=dry_run,
+            json=json,
+            force=force,
+            install=install,
+            git=git,
+        )
+        return made.new(order, say=typer.echo, warn=_warn)
+
+    @dev.command()
+    def add(
+        kind: Annotated[
+            str,
+            typer.Argument(
+                metavar="router|model|test|docker|compose|ci|k8s|systemd", help="What the project is to get."
+            ),
+        ],
+        name: Annotated[
+            str | None, typer.Argument(metavar="[NAME]", help="Of a router, a model or a test: orders.")
+        ] = None,
+        crud: Annotated[bool, typer.Option("--crud", help="A router with everything: store, models, tests.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the project.")] = None,
+    ) -> int:
+        """Add a router, a model, or what deploys it, to a project."""
+        from devserver.cli.add import add as added
+
+        return added(kind, name, crud=crud, dry_run=dry_run, as_json=json, chdir=chdir, say=typer.echo, warn=_warn)
+
+    @dev.command()
     def ctl(
         action: Annotated[str, typer.Argument(metavar="status|workers|reload|scale|stop|top", help="What to do.")],
         number: Annotated[int | None, typer.Argument(metavar="[N]", help="Workers, for scale.")] = None,
@@ -190,7 +267,7 @@ def _usage(exc: Any) -> UsageError:
     return no_such(name, [spelling for parameter in parameters for spelling in parameter.opts])
 
 
-_COMMANDS = "run, prod, ctl, config, routes, doctor, env and exec"
+_COMMANDS = "new, add, run, prod, ctl, config, routes, doctor, env and exec"
 
 
 def _command_hint(exc: Any, path: str) -> str:

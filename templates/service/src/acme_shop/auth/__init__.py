@@ -1,0 +1,1 @@
+"""Who may come in: passwords, tokens, cookies, and how often somebody may try."""

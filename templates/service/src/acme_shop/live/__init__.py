@@ -1,0 +1,1 @@
+"""Live updates: what somebody says reaches everybody who listens."""
