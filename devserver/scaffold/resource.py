@@ -20,7 +20,7 @@ _EXAMPLE = re.compile(
     r"""
     (?P<article>\b[Aa]n\ )?
     (?: (?P<capital>Item)(?P<capitals>s)?(?![a-z])
-      | (?<![A-Za-z]) (?<!\[") item(?P<many>s)? (?! [a-z=] | \(\) ) )
+      | (?<![A-Za-z]) (?<!\[") (?<!\)\.) (?<!page\.) item(?P<many>s)? (?! [a-z=] | \(\) ) )
     """,
     re.VERBOSE,
 )

@@ -60,6 +60,7 @@ BOOK = Resource("book", "books")
         # What is only called so.
         ("TEA.items() >= made.items()", BOOK, "TEA.items() >= made.items()"),
         ("Page(items=[], total=0)", BOOK, "Page(items=[], total=0)"),
+        ("(await store.page(1)).items, page.items", BOOK, "(await store.page(1)).items, page.items"),
         ('page["items"]', BOOK, 'page["items"]'),
         ("itemise(items_of)", BOOK, "itemise(books_of)"),
     ],
