@@ -187,7 +187,7 @@ def _summary(target: Path, answers: Answers, written: Written, installed: str, *
 def _next_steps(target: Path, how: Installation, *, installed: bool, name: str) -> list[str]:
     here = os.path.relpath(target, working_directory())
     scripts = "Scripts" if os.name == "nt" else "bin"
-    run = "uv run " if how.tool == "uv" else os.path.join(".venv", scripts, "")
+    run = "uv run " if how.by_name else os.path.join(".venv", scripts, "")
     return [
         *([f"cd {here}"] if here != os.curdir else []),
         *([] if installed else how.by_hand),

@@ -29,9 +29,14 @@ class Installation:
     commands: tuple[tuple[str, ...], ...]
 
     @property
+    def by_name(self) -> bool:
+        """Whether somebody who types ``uv`` gets it."""
+        return self.tool == "uv" and shutil.which("uv") is not None
+
+    @property
     def by_hand(self) -> tuple[str, ...]:
         """What to type to have it done, line by line."""
-        if self.tool == "uv":
+        if self.by_name:
             return ("uv sync",)
         return tuple(shlex.join(command) for command in self.commands)
 
