@@ -69,7 +69,7 @@ class Body:
     :param let_go: told how many bytes are in memory no longer.
     """
 
-    __slots__ = ("_file", "_let_go", "_pieces", "file", "held", "length")
+    __slots__ = ("_data", "_file", "_let_go", "file", "held", "length")
 
     def __init__(self, let_go: Callable[[int], None]) -> None:
         self.file: Any = None
@@ -77,7 +77,9 @@ class Body:
         self.length = 0
         self.held = 0
         """Bytes in memory."""
-        self._pieces: list[bytes] = []
+        self._data: bytes | bytearray = b""
+        """What is in memory; one piece as it came, several put together: a list of tiny ones would take many times as
+        much."""
         self._file: IO[bytes] | None = None
         self._let_go = let_go
 
@@ -88,15 +90,19 @@ class Body:
 
     def add(self, data: bytes) -> None:
         """Takes the next piece."""
-        if data:
-            self._pieces.append(data)
-            self.held += len(data)
-            self.length += len(data)
+        if not self._data:
+            self._data = data
+        else:
+            if isinstance(self._data, bytes):
+                self._data = bytearray(self._data)
+            self._data += data
+        self.held += len(data)
+        self.length += len(data)
 
     async def spool(self) -> None:
         """Writes what is in memory to the file, in a thread: a disk may be slow."""
-        pieces, self._pieces = self._pieces, []
-        await asyncio.get_running_loop().run_in_executor(None, self._write, pieces)
+        data, self._data = self._data, b""
+        await asyncio.get_running_loop().run_in_executor(None, self._write, data)
         self._free()
 
     def rewind(self) -> None:
@@ -105,8 +111,8 @@ class Body:
             self._file.seek(0)
             self.file = self._file
         else:
-            pieces, self._pieces = self._pieces, []
-            self.file = io.BytesIO(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            data, self._data = self._data, b""
+            self.file = io.BytesIO(data)
 
     def release(self) -> None:
         """The app reads it no longer; it has closed the file itself."""
@@ -114,15 +120,15 @@ class Body:
 
     def close(self) -> None:
         """Nobody will read it."""
-        self._pieces = []
+        self._data = b""
         self._free()
         if self._file is not None:
             self._file.close()
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, data: bytes | bytearray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="devserver-body-")  # noqa: SIM115 - close() closes it
-        self._file.writelines(pieces)
+        self._file.write(data)
 
     def _free(self) -> None:
         self._let_go(self.held)

@@ -62,6 +62,18 @@ def test_input_is_read_in_every_way_that_pep_3333_names(read: Any, expected: Any
 
 
 @pytest.mark.parametrize("streams", [False, True])
+def test_body_arrives_byte_by_byte(streams: bool) -> None:
+    with serving_wsgi(reading(lambda file: file.read(100)), wsgi_stream_input=streams) as running:
+        with client_of(running) as client:
+            client.send_bytewise(
+                request("/", CHUNKED, method="POST") + chunks(*[LINES[at : at + 1] for at in range(5)])
+            )
+            assert client.response().body == repr(LINES[:5]).encode()
+            client.send_bytewise(request(method="POST", body=LINES))
+            assert client.response().body == repr(LINES).encode()
+
+
+@pytest.mark.parametrize("streams", [False, True])
 def test_read_without_a_size_ends_at_the_end_of_the_body(streams: bool) -> None:
     """The validator insists on a size, which PEP 3333 leaves out of choice."""
     app = reading(lambda file: (file.read(), file.read(), file.read(-1)))

@@ -165,6 +165,27 @@ def test_dev_run_shows_requests(folder: Path) -> None:
         assert child.wait() == 0
 
 
+def test_dev_run_counts_the_queries_that_threads_make(tmp_path: Path) -> None:
+    source = """
+from sqlalchemy import create_engine, text
+
+engine = create_engine("sqlite://")
+
+def app(environ, start_response):
+    with engine.connect() as connection:
+        for number in range(20):
+            connection.execute(text("select :number"), {"number": number})
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"done"]
+"""
+    (tmp_path / "main.py").write_text(source)
+    with command(tmp_path, "run", "--ui", "json", "--port", "0") as child:
+        assert child.get("/").body == b"done"
+        child.wait_text(r'"20 queries \(20 alike: main\.py:9\)"')
+        child.process.terminate()
+        assert child.wait() == 0
+
+
 @pytest.mark.parametrize("words", [(), ("--preload",)])
 def test_dev_prod_serves_with_several_workers(folder: Path, words: tuple[str, ...]) -> None:
     with prod(folder, "-w", "2", "--threads", "3", "--root-path", "/api", *words) as running:
