@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 SEEN_MAX = 20
 """Requests that are looked at in one moment; what else comes in that time is counted."""
-GATHER_S = 0.05
+MOMENT_S, BUSY_MOMENT_S = 0.1, 0.25
+"""How long requests are gathered; the second when there are more than can be looked at. Telling of them takes most
+of a millisecond from the app, which must stay rare."""
 EXPLAINED = frozenset({400, 404, 405, 422})
 """Statuses whose responses are read."""
 BODY_BYTES_MAX = 65_536
@@ -77,7 +79,7 @@ class Inspector:
         self._seen: list[RequestSeen] = []
         self._looked = self._more = 0
         """Requests of this moment that were looked at, and those that were not."""
-        self._follows = False
+        self._follows = self._is_busy = False
         """What is seen now comes closely behind something else."""
         self._hinted: tuple[str, str, str] | None = None
         """Method, path and hint, since the last time something was told: comparing routes takes time."""
@@ -128,11 +130,13 @@ class Inspector:
 
     def _open_moment(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._end_moment)
+            moment_s = BUSY_MOMENT_S if self._is_busy else MOMENT_S
+            self._timer = asyncio.get_running_loop().call_later(moment_s, self._end_moment)
 
     def _end_moment(self) -> None:
         # What comes right after a busy moment waits for the end of the next one.
         self._follows = bool(self._seen or self._more or self._looked)
+        self._is_busy = self._more > 0
         self._tell()
         self._timer, self._looked, self._hinted = None, 0, None
         if self._follows:

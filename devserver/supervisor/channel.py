@@ -267,7 +267,9 @@ class WorkerChannel:
         """
         if len(self._pending) < PENDING_MESSAGES_MAX:
             self._pending.append((message, fd))
-            self._wake()
+            if len(self._pending) == 1:
+                # Otherwise the thread has been woken for the one before, and takes all that there are.
+                self._wake()
         elif fd is not None:
             os.close(fd)
 
