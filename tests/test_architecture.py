@@ -38,7 +38,7 @@ PACKAGE = CHECKOUT / "devserver"
 # which are one: __init__ is launch's face.
 RANKS = (
     {"__main__"},
-    {"cli", "gunicorn"},
+    {"cli", "gunicorn", "paste"},
     {"ui", "scaffold", "launch", "__init__"},
     {"supervisor"},
     {"devtools", "observe", "server"},
@@ -95,7 +95,7 @@ IO_MODULES = ("asyncio", "logging", "os", "selectors", "socket", "ssl", "subproc
 
 # Whoever ends the process must know that nobody above it wants to clean up: the commands; launch.run, which promises
 # what uvicorn.run does (exit code 3 when the app does not start); and workers, whose main function is their process.
-MAY_EXIT = ("__main__.py", "cli/", "gunicorn.py", "launch.py:run", "supervisor/worker.py")
+MAY_EXIT = ("__main__.py", "cli/", "gunicorn.py", "launch.py:run", "paste.py", "supervisor/worker.py")
 
 RUNTIME_DEPENDENCIES = {
     "fastapi",

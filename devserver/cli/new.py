@@ -83,7 +83,9 @@ def new(order: Order, *, say: _Write, warn: _Write, ask: Callable[[str], str] = 
         committed, note = _commit(target, answers, written)
         notes += [note] if note else []
     installed = order.install and not failure
-    steps = _next_steps(target, how, installed=installed, name=answers.names.package)
+    known = catalog.features(catalog.preset(answers.template)[0])
+    first = [step for name in answers.features for step in known[name].steps]
+    steps = _next_steps(target, how, first, installed=installed, name=answers.names.package)
     if order.json:
         say(
             _json(
@@ -184,7 +186,7 @@ def _summary(target: Path, answers: Answers, written: Written, installed: str, *
     return "\n".join(lines)
 
 
-def _next_steps(target: Path, how: Installation, *, installed: bool, name: str) -> list[str]:
+def _next_steps(target: Path, how: Installation, first: Sequence[str], *, installed: bool, name: str) -> list[str]:
     here = os.path.relpath(target, working_directory())
     scripts = "Scripts" if os.name == "nt" else "bin"
     run = "uv run " if how.by_name else os.path.join(".venv", scripts, "")
@@ -192,6 +194,7 @@ def _next_steps(target: Path, how: Installation, *, installed: bool, name: str) 
         *([f"cd {here}"] if here != os.curdir else []),
         *([] if installed else how.by_hand),
         *([f"{run}ruff format"] if len(name) > LAID_OUT_CHARS_MAX else []),
+        *(f"{run}{step}" for step in first),
         f"{run}dev run",
         f"{run}pytest",
     ]

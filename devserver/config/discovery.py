@@ -124,7 +124,7 @@ def _search(config: Config, directory: Path) -> Target:
     raise AppLoadError(
         f"No app found in {directory}: there is no {', '.join(FILE_NAMES[:-1])} or {FILE_NAMES[-1]}, "
         "nor one in app/ or src/*/.",
-        hint="Name it: path/to/file.py, or module:attribute.",
+        hint="Name it: path/to/file.py, or module:attribute. Or begin with a new project: dev new.",
     )
 
 

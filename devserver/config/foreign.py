@@ -44,8 +44,15 @@ def python_layer(names: Mapping[str, Any], path: Path, command: str, notices: li
 def paste_layer(directory: Path, paste: str, command: str, notices: list[Notice]) -> Layer:
     """What ``[server:main]`` of a Paste file says: the weakest of all, since it is part of the app."""
     path = directory / paste_file.split(paste)[0]
-    names = paste_file.server_settings(path)
-    origin = f"{path} [server:main]"
+    return server_layer(paste_file.server_settings(path), f"{path} [server:main]", command, notices)
+
+
+def server_layer(names: dict[str, str], origin: str, command: str, notices: list[Notice]) -> Layer:
+    """What such a section says.
+
+    :param names: name → text, without those that say which server it is for.
+    :param origin: where it stands, for messages.
+    """
     if "listen" in names:
         names["bind"] = names.pop("listen")
     typed = {name: gunicorn_flags.typed(name, text) for name, text in names.items() if name in gunicorn.KNOWN}

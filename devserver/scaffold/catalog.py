@@ -40,6 +40,7 @@ class Feature:
     :ivar needs: features that it brings along.
     :ivar files: patterns of the files that are there for it alone.
     :ivar deploys: whether it adds no Python.
+    :ivar steps: what has to be run in the project before its server, the first time.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Feature:
     needs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     deploys: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,14 @@ def _read(folder: Path) -> Template:
     manifest = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     deploys = folder.name == LAID_OVER
     features = {
-        name: Feature(name, each["summary"], tuple(each.get("needs", ())), tuple(each.get("files", ())), deploys)
+        name: Feature(
+            name,
+            each["summary"],
+            tuple(each.get("needs", ())),
+            tuple(each.get("files", ())),
+            deploys,
+            tuple(each.get("steps", ())),
+        )
         for name, each in manifest.get("features", {}).items()
     }
     presets = {name: tuple(each) for name, each in manifest.get("presets", {}).items()}

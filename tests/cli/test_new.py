@@ -148,6 +148,14 @@ def test_json_says_what_was_made(tmp_path: Path) -> None:
     assert not (tmp_path / "deep/shop/.git").exists()
 
 
+def test_what_has_to_be_run_first_is_among_the_next_steps(tmp_path: Path) -> None:
+    done = new(tmp_path, "shop", "--template", "auth", "--yes", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    done = new(tmp_path, "shop", "--template", "auth", "--yes", "--no-install", "--no-git", "--json")
+    steps = json.loads(done.stdout)["next"]
+    assert steps == ["cd shop", "uv sync", "uv run alembic upgrade head", "uv run dev run", "uv run pytest"]
+
+
 def test_long_name_is_followed_by_formatting(tmp_path: Path) -> None:
     for length, there in ((20, False), (21, True)):
         content = made(tmp_path, "x" * length, "--template", "minimal", "--no-git")

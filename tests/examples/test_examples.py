@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.dev_run import dev_run
+from tests.support.server import until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -21,6 +22,7 @@ def test_every_example_is_tested_here() -> None:
     # The chat and those with WSGI have files of their own, test_chat.py and test_wsgi_examples.py.
     elsewhere = {"chat", "django_app", "flask_app", "mounted", "pyramid_app", "wsgi"}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} - elsewhere == {
+        "background",
         "bookstore",
         "hello",
         "streaming",
@@ -67,6 +69,17 @@ def test_bookstore_is_reloaded_when_a_file_is_saved_and_shows_what_is_broken(tmp
         routes.write_text(source)
         running.wait_for("Reloaded")
         assert "<h1>Bookstore</h1>" in client.get("/").text
+
+
+def test_background_work_goes_on_after_the_response() -> None:
+    with dev_run("main.py", directory=EXAMPLES / "background") as running:
+        first = httpx.post(f"{running.url}/reports")
+        assert (first.status_code, first.json()) == (202, {"number": 1})
+        place = f"{running.url}{first.headers['location']}"
+        assert httpx.get(place).json() == {"state": "on its way"}
+        until(lambda: httpx.get(place).json() == {"state": "done"})
+        assert httpx.get(f"{running.url}/reports/9").status_code == 404
+        assert running.stop() == 0
 
 
 def test_hello_greets() -> None:
