@@ -17,7 +17,7 @@ from tests.support.server import spawned, until
 
 _BLOCK = re.compile(r"```nginx\n(.*?)```", re.DOTALL)
 
-_NGINX = """
+NGINX = """
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
@@ -32,6 +32,7 @@ http {{
     {block}
 }}
 """
+"""A configuration, but for what stands in its ``http`` block."""
 
 _HAPROXY = """
 defaults
@@ -58,7 +59,7 @@ def nginx(folder: Path, upstream: str, *, scheme: str = "$scheme") -> Iterator[i
     block = _put(found[1], "server 127.0.0.1:8000;", f"server {upstream};")
     block = _put(block, "\nserver {\n", f"\nserver {{\n    listen 127.0.0.1:{port};\n")
     block = _put(block, "X-Forwarded-Proto $scheme;", f"X-Forwarded-Proto {scheme};")
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, block=block))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, block=block))
     command = [tool("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with spawned(command, folder) as proxy:
         until(lambda: listens(port) or proxy.process.poll() is not None)

@@ -11,21 +11,11 @@ from pathlib import Path
 
 from tests.support.clients import tool
 from tests.support.ports import free_port, listens
+from tests.support.proxies import NGINX
 from tests.support.server import spawned, until
 
 # Connection and Upgrade mean the hop that they came over (RFC 9110 §7.6.1): nginx has to be told to write them anew.
-_NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+_BLOCK = """
     map $http_upgrade $connection_upgrade {{
         default upgrade;
         "" "";
@@ -40,7 +30,6 @@ http {{
             proxy_set_header Host $http_host;
         }}
     }}
-}}
 """
 
 _HAPROXY = """
@@ -61,7 +50,7 @@ def nginx(folder: Path, port: int) -> Iterator[int]:
     """nginx in front of a port of ours; gives the port to ask."""
     front = free_port()
     file = folder / "nginx.conf"
-    file.write_text(_NGINX.format(folder=folder, front=front, port=port))
+    file.write_text(NGINX.format(folder=folder, block=_BLOCK.format(front=front, port=port)))
     with _running([tool("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(file)], folder, front):
         yield front
 
