@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
+pytestmark = pytest.mark.once
+
 PAGES = Path(__file__).parents[1] / "docs" / "from"
 _OPTION = re.compile(r"(?:(?<=\s)|(?<=,)|(?<=/)|(?<=\[)|^)(--?[a-zA-Z][a-zA-Z0-9-]*)")
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from benchmarks import report
 from benchmarks.cases import CASES
 from benchmarks.clients import percentile
+
+pytestmark = pytest.mark.once
 
 MACHINE = {"machine": "a machine"}
 

@@ -22,6 +22,8 @@ from devserver.scaffold.provenance import Provenance
 from devserver.scaffold.write import write
 from tests.support.projects import REPOSITORY, write_files
 
+pytestmark = pytest.mark.once
+
 CATALOG = load()
 NOTHING = "There is nothing to add: it is there already.\n"
 

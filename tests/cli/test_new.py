@@ -24,6 +24,8 @@ from tests.support.reload import Project
 from tests.support.server import spawned
 from tests.support.terminal import OnTerminal, on_terminal
 
+pytestmark = pytest.mark.once
+
 MINIMAL = [
     ".dev-new.json",
     ".env.example",

@@ -11,6 +11,8 @@ from devserver.scaffold.catalog import Catalog, load, specificity, template_path
 from devserver.scaffold.plan import VENDORED, unknown_conditions
 from tests.support.projects import REPOSITORY, write_files
 
+pytestmark = pytest.mark.once
+
 MANIFEST = """
 summary = "Something"
 

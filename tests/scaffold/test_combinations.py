@@ -21,6 +21,8 @@ from devserver.scaffold.plan import Answers, plan
 from devserver.scaffold.provenance import Provenance
 from devserver.scaffold.write import write
 
+pytestmark = pytest.mark.once
+
 CATALOG = load()
 PROVENANCE = Provenance("0.1.0")
 STORAGE = ("", "db", "auth")

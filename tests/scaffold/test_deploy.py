@@ -28,6 +28,8 @@ from tests.support.server import command
 if TYPE_CHECKING:
     from devserver.config.settings import Config
 
+pytestmark = pytest.mark.once
+
 CATALOG = load()
 DEPLOYS = tuple(CATALOG.laid_over.features)
 PROVENANCE = Provenance("1.2.3", "devserver-1.2.3-py3-none-any.whl", b"")

@@ -6,6 +6,8 @@ import pytest
 
 from devserver.scaffold.imports import modules, spaced
 
+pytestmark = pytest.mark.once
+
 
 def text(*lines: str) -> str:
     return "".join(f"{line}\n" for line in lines)

@@ -9,6 +9,8 @@ import pytest
 
 from devserver.scaffold.insertion import NoPlace, prefix_of, with_exported, with_import, with_router, with_yielded
 
+pytestmark = pytest.mark.once
+
 import_ = partial(with_import, module="shop.routers.m", name="router", alias="m_router", own={"shop"})
 LINE = "from shop.routers.m import router as m_router\n"
 

@@ -9,6 +9,8 @@ import pytest
 from devserver.errors import UsageError
 from devserver.scaffold.names import Names, names_of
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("text", "names"),

@@ -15,6 +15,8 @@ from devserver.scaffold.plan import Answers, plan
 from devserver.scaffold.provenance import Provenance
 from tests.support.projects import write_files
 
+pytestmark = pytest.mark.once
+
 PUBLISHED = Provenance("1.4.2")
 VENDORED = Provenance("1.4.2", "devserver-1.4.2-py3-none-any.whl", b"PK")
 

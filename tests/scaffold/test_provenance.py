@@ -18,6 +18,8 @@ from devserver.scaffold.install import find_uv
 from devserver.scaffold.provenance import of_this
 from tests.support.projects import REPOSITORY
 
+pytestmark = pytest.mark.once
+
 
 def contents(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:

@@ -11,6 +11,8 @@ from devserver.scaffold.names import names_of
 from devserver.scaffold.plan import Answers, PlannedFile
 from devserver.scaffold.record import FILE, Record, digest, read
 
+pytestmark = pytest.mark.once
+
 RECORD = Record.of("1.2.3", Answers(names_of("shop-api"), "db", ("db", "docker")), [PlannedFile("a", b"x")])
 
 

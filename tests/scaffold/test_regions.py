@@ -6,6 +6,8 @@ import pytest
 
 from devserver.scaffold.regions import MalformedRegion, conditions, cut
 
+pytestmark = pytest.mark.once
+
 
 def test_text_without_marks_stays_as_it_is() -> None:
     text = "\n\na  \n\n\n\nb\n\n"

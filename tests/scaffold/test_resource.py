@@ -7,6 +7,8 @@ import pytest
 from devserver.errors import UsageError
 from devserver.scaffold.resource import Resource, out_of_example, resource_of
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("text", "one", "many"),

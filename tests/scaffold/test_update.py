@@ -13,6 +13,8 @@ from devserver.scaffold.record import digest
 from devserver.scaffold.update import Action, apply, changes, decide
 from tests.support.projects import write_files
 
+pytestmark = pytest.mark.once
+
 OLD, NEW, MINE = b"old", b"new", b"mine"
 
 

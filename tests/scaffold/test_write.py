@@ -16,6 +16,8 @@ from devserver.scaffold.write import write
 from tests.support.clients import tool
 from tests.support.projects import REPOSITORY, write_files
 
+pytestmark = pytest.mark.once
+
 FILES = [
     PlannedFile("README.md", b"new\n"),
     PlannedFile("bin/run", b"#!/bin/sh\n", executable=True),

@@ -29,7 +29,7 @@ from tests.support.ports import free_port, listens
 from tests.support.postgres import Postgres, postgres
 from tests.support.reload import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 TEMPLATE = templates_folder() / "service"
 SECRET_KEY = "a key of tests that is long enough for HMAC"
