@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Project:
     return make_project(tmp_path, "fork")
 
 
-@pytest.fixture(params=["fork", "standby"])
+@pytest.fixture(params=["fork", pytest.param("standby", marks=pytest.mark.once)])
 def warm(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     """The same in each of the warm modes."""
     return make_project(tmp_path, request.param)
