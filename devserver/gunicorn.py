@@ -44,9 +44,9 @@ BEAT_S = 1.0
 """Between two signs of life, at most; twice in gunicorn's ``timeout`` at least."""
 RESERVE_S = 2.0
 """What of gunicorn's ``graceful_timeout`` is left for lifespan shutdown, when running requests have had theirs."""
-_UNLIMITED = 1 << 20
-"""A limit of 0 is none for gunicorn."""
-_LINE_MIN = 64
+_LINE_MIN, _LINE_MAX = 64, 1 << 20
+_FIELDS_MAX = 32_768
+"""What these limits may be at most; for gunicorn 0 is none."""
 
 
 class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
@@ -186,11 +186,11 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
             "threads": cfg.threads,
             "backlog": cfg.backlog,
             "forwarded_allow_ips": list(cfg.forwarded_allow_ips),
-            "limit_connections": cfg.worker_connections,
+            "limit_connections": cfg.worker_connections or None,
             "limit_max_requests": self.max_requests if self.max_requests < sys.maxsize else None,
-            "limit_request_fields": cfg.limit_request_fields,
-            "limit_request_field_size": max(_LINE_MIN, cfg.limit_request_field_size or _UNLIMITED),
-            "limit_request_line": max(_LINE_MIN, cfg.limit_request_line or _UNLIMITED),
+            "limit_request_fields": min(cfg.limit_request_fields or _FIELDS_MAX, _FIELDS_MAX),
+            "limit_request_field_size": _line_limit(cfg.limit_request_field_size),
+            "limit_request_line": _line_limit(cfg.limit_request_line),
             "timeout_keep_alive": cfg.keepalive,
             "timeout_graceful_shutdown": grace_s,
             "timeout_shutdown": cfg.graceful_timeout,
@@ -337,6 +337,10 @@ def _environ(request: _Request) -> dict[str, Any]:
         key = f"HTTP_{name.replace('-', '_')}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+def _line_limit(size: int) -> int:
+    return min(max(_LINE_MIN, size or _LINE_MAX), _LINE_MAX)
 
 
 def _broken(exc: Exception) -> ASGIApp:

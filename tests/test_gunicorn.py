@@ -135,6 +135,14 @@ def test_settings_of_gunicorn_are_those_of_the_server(folder: Path) -> None:
             assert client.recv(4096).startswith(b"HTTP/1.1 431")
 
 
+def test_limits_that_gunicorn_switches_off_are_as_large_as_they_get(folder: Path) -> None:
+    (folder / "gunicorn.conf.py").write_text(
+        "limit_request_fields = 0\nlimit_request_line = 0\nlimit_request_field_size = 0\nworker_connections = 0\n"
+    )
+    with gunicorn(folder) as running:
+        assert running.get("/" + "x" * 20_000).status == 200
+
+
 def test_term_lets_requests_finish(folder: Path) -> None:
     with gunicorn(folder) as running, begin(running, "/slow") as client:
         running.wait("slow begun")
