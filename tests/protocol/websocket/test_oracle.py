@@ -9,6 +9,7 @@ right, the difference is named at the place where it is levelled or left out:
 - A Close frame with an invalid code and an invalid reason breaks two rules; either code is right.
 - A length that is not encoded in the fewest bytes is refused here, as RFC 6455 §5.2 wants it, and accepted there.
 - Blocks after a final one (RFC 7692 §7.2.1) are refused here, and dropped there.
+- A message that begins inside of another one is refused here, and inflated first there.
 - With compression ``websockets`` applies its limit to the length before inflation too, and counts control frames.
 """
 
@@ -22,6 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.exceptions import ProtocolError
+from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
@@ -31,6 +33,7 @@ from websockets.frames import Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.typing import ExtensionName
 from websockets.uri import parse_uri
 
 from devserver.protocol.websocket.deflate import WINDOW_BITS_MAX, Agreement
@@ -224,8 +227,24 @@ def streams(draw: st.DrawFn, offer: Offer) -> bytes:
 # --- Verdicts
 
 
+class LastFrame(Extension):
+    """An extension of ``websockets`` that sees frames before they are inflated."""
+
+    name = ExtensionName("")
+    opcode: Opcode | None = None
+
+    def decode(self, frame: TheirFrame, *, max_size: int | None = None) -> TheirFrame:
+        self.opcode = frame.opcode
+        return frame
+
+    def encode(self, frame: TheirFrame) -> TheirFrame:
+        return frame
+
+
 def theirs_on(pieces: list[bytes], offer: Offer, size_max: int = SIZE_MAX) -> Verdict:
     session, _ = their_session(offer, size_max)
+    last = LastFrame()
+    session.extensions.append(last)
     for piece in pieces:
         session.receive_data(piece)
     found: list[str | bytes] = []
@@ -259,7 +278,8 @@ def theirs_on(pieces: list[bytes], offer: Offer, size_max: int = SIZE_MAX) -> Ve
     if session.close_sent is None:
         return Verdict(found, pongs)
     inflating = isinstance(session.parser_exc, ProtocolError) and str(session.parser_exc) == "decompression failed"
-    return Verdict(found, pongs, 1007 if inflating else session.close_sent.code, failed=True)
+    inside = session.current_size is not None and last.opcode is not Opcode.CONT
+    return Verdict(found, pongs, 1007 if inflating and not inside else session.close_sent.code, failed=True)
 
 
 def our_session(offer: Offer, size_max: int = SIZE_MAX) -> Session:
@@ -335,6 +355,14 @@ def test_length_that_is_not_in_the_fewest_bytes_is_refused_here_and_accepted_the
     data = client_frame(TEXT, b"Hello", width=2)
     assert theirs_on([data], PLAIN) == Verdict(["Hello"], [])
     assert ours_on([data], PLAIN) == Verdict([], [], 1002, failed=True)
+
+
+def test_message_inside_of_another_is_refused_whatever_is_in_it() -> None:
+    offer = OFFERS[0]
+    data = client_frame(TEXT, b"a", fin=False) + client_frame(TEXT, b"\x06", rsv1=True)
+    assert ours_on([data], offer) == theirs_on([data], offer) == Verdict([], [], 1002, failed=True)
+    data = client_frame(TEXT, b"\x06", rsv1=True)
+    assert ours_on([data], offer) == theirs_on([data], offer) == Verdict([], [], 1007, failed=True)
 
 
 # --- However the bytes are cut
