@@ -294,6 +294,8 @@ class Reloaded:
     duration_s: float
     mode: str
     """``fork``, ``standby`` or ``cold``."""
+    resumed: str = ""
+    """The file that the import went on from; empty when all of the app was imported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -73,6 +73,8 @@ class SourceLoader:
         """Path → content hash of every first-party module file that ran, in the order of their first run."""
         self.stamps: dict[str, tuple[int, int, int]] = {}
         """Path → what os.stat told before the file was read: time of the last change in ns, size, inode."""
+        self.before: Callable[[str], object] | None = None
+        """Called with the path of a file that is about to be run, before it is looked at."""
         self._first_party = first_party
         self._cache = cache
 
@@ -93,6 +95,8 @@ class SourceLoader:
 
     def code(self, loader: FirstPartyLoader, path: str) -> CodeType:
         """The code of the file as it is now."""
+        if self.before is not None:
+            self.before(path)
         self.stamps[path] = stamp(path)
         source = loader.get_data(path)
         source_hash = content_hash(source)

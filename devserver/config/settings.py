@@ -580,6 +580,15 @@ class Config:
         choices=("auto", "fork", "standby", "cold"),
         commands=API_AND_RUN,
     )
+    reload_checkpoints: int = option(
+        3,
+        help="Before how many of the files that were saved last an import can be resumed; 0 turns it off.",
+        group=RELOAD,
+        kind="int",
+        minimum=0,
+        maximum=10,
+        commands=API_AND_RUN,
+    )
     on_error: str = option(
         "page",
         help="When new code does not start: show the error, or keep serving the old code.",

@@ -267,6 +267,7 @@ def _check_together(layer: Layer) -> None:
         "reload_excludes",
         "reload_delay",
         "reload_mode",
+        "reload_checkpoints",
         "poll",
         "on_error",
     ):

@@ -194,6 +194,24 @@ class Pump:
         self._thread.join(0.1)
         return finished
 
+    def pause(self, timeout_s: float) -> bool:
+        """Lets the thread finish its work and ends it until there is more; False when ``timeout_s`` was not enough."""
+        thread = self._thread
+        if thread is None or self._closed:
+            return True
+        if not self.drain(timeout_s):
+            return False
+        self._closed = True
+        self._hurry.set()
+        self._work.set()
+        thread.join(timeout_s)
+        ended = not thread.is_alive()
+        if ended:
+            self._reset()
+        else:
+            self._closed = False
+        return ended
+
     def reset_after_fork(self) -> None:
         """In a forked child: the thread and the state of its locks stayed in the parent."""
         self._reset()
@@ -296,6 +314,14 @@ def _after_fork_in_child() -> None:
         outlet.reset_after_fork()
     for pump in list(_pumps):
         pump.reset_after_fork()
+
+
+def pause(timeout_s: float) -> bool:
+    """Ends every thread until there is more to write; False when ``timeout_s`` was not enough for one of them.
+
+    To be called before a fork, by a process whose other threads are at rest.
+    """
+    return all(pump.pause(timeout_s) for pump in list(_pumps))
 
 
 def flush(timeout_s: float) -> bool:

@@ -251,13 +251,18 @@ class WorkerChannel:
         self._outbox = Outbox()
         self._pending: deque[tuple[Message, int | None]] = deque()
         self._closing = False
+        self._pausing = False
+        self._thread = threading.current_thread()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="devserver-channel", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread; it may have been paused."""
+        if self._pausing:
+            self._thread.join()
+            self._pausing = False
+        self._thread = threading.Thread(target=self._run, name="devserver-channel", daemon=True)
         self._thread.start()
 
     def send(self, message: Message, fd: int | None = None) -> None:
@@ -272,6 +277,21 @@ class WorkerChannel:
                 self._wake()
         elif fd is not None:
             os.close(fd)
+
+    def pause(self, timeout_s: float) -> bool:
+        """Sends what is waiting and ends the thread, until :meth:`start`; False when ``timeout_s`` was not enough.
+
+        Then the thread ends as soon as it can, and :meth:`start` waits for that.
+        """
+        self._pausing = True
+        self._wake()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """Closes this end in a process that has none of it: a copy of the one whose end it is."""
+        for sock in (self._sock, self._wake_reader, self._wake_writer):
+            sock.close()
 
     def close(self, timeout_s: float) -> None:
         """Sends what is waiting, for at most ``timeout_s`` seconds, and ends the thread."""
@@ -289,13 +309,14 @@ class WorkerChannel:
         selector = selectors.DefaultSelector()
         selector.register(self._sock, selectors.EVENT_READ)
         selector.register(self._wake_reader, selectors.EVENT_READ)
-        for message in self._first.rest:
+        first, self._first = self._first, First({}, [], self._inbox)
+        for message in first.rest:
             self._on_message(message)
         open_ = True
         while open_:
             if self._outbox or self._pending:
                 open_ = self._write()
-            if self._closing and not self._outbox and not self._pending:
+            if (self._closing or self._pausing) and not self._outbox and not self._pending:
                 break
             interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
             selector.modify(self._sock, interest)
@@ -309,6 +330,8 @@ class WorkerChannel:
                 elif ready & selectors.EVENT_READ:
                     open_ = self._read() and open_
         selector.close()
+        if self._pausing and open_:
+            return
         if not self._closing:
             self._on_close()
         for sock in (self._sock, self._wake_reader, self._wake_writer):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import selectors
     import socket
 
+    from devserver.supervisor.channel import Message
+
 WORKER = "devserver.supervisor.worker"
 
 
@@ -53,6 +55,13 @@ class ColdSpawner:
 
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`Spawner`; nothing is kept warm."""
+
+    def keep(self, process: Process, message: Message) -> bool:  # noqa: ARG002
+        """See :class:`Spawner`; its workers leave none."""
+        return False
+
+    def distrust_checkpoints(self) -> None:
+        """See :class:`Spawner`; there are none."""
 
     def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`Spawner`; nothing is kept."""

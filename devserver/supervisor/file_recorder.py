@@ -10,10 +10,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from devserver.app.source_loader import stamp
+
+if TYPE_CHECKING:
+    from devserver.supervisor.freshness import Stamp
 
 FILES_MAX = 10_000
 """An app that reads more files than this while it starts reads data, not settings."""
+
+IN_MEMORY = ":memory:"
+"""SQLite's name for a database that is no file."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _PYTHON = (".py", ".pyc", ".pyi", ".so", ".pyd")
@@ -29,7 +37,8 @@ class FileRecorder:
     def __init__(self, first_party: Container[str], on_write: Callable[[str], None]) -> None:
         self._first_party = first_party
         self._on_write = on_write
-        self._read: dict[str, None] = {}
+        self._read: dict[str, Stamp] = {}
+        """With what was known of each before it was read."""
         self._written: set[str] = set()
         self._recording = False
 
@@ -50,6 +59,14 @@ class FileRecorder:
         """The project's files that were written."""
         return tuple(path for path in list(self._written) if path in self._first_party)
 
+    def all_read(self) -> dict[str, Stamp]:
+        """Every file that was opened to be read so far, or looked for, with its stamp from before."""
+        return dict(self._read)
+
+    def all_written(self) -> list[str]:
+        """Every file that was written so far, whoever's it is."""
+        return list(self._written)
+
     def _counts(self, path: str) -> bool:
         return not path.endswith(_PYTHON) and path in self._first_party and os.path.isfile(path)
 
@@ -61,11 +78,11 @@ class FileRecorder:
                 self._wrote(path)
             elif self._recording and len(self._read) < FILES_MAX:
                 name = _absolute(path)
-                if name:
-                    self._read[name] = None
+                if name and name not in self._read:
+                    self._read[name] = stamp(name)
         elif event == "os.rename":
             self._wrote(arguments[1])
-        elif event == "sqlite3.connect":
+        elif event == "sqlite3.connect" and arguments[0] != IN_MEMORY:
             self._wrote(arguments[0])
 
     def _wrote(self, path: Any) -> None:

@@ -3,6 +3,10 @@
 Before there is a zygote, when it refuses, or when it is no longer what a fresh process would be, the worker is started
 cold: a :class:`ForkedProcess` can be either. The zygote is replaced in the background whenever the environment, the
 installed packages or the warm set change, and goes with the last worker that was forked from it.
+
+Workers of a zygote may leave checkpoints behind (:mod:`devserver.supervisor.checkpoint`). The next worker is forked
+from the last of them that holds nothing that has changed; the others are given up first, and all of them with the
+zygote.
 """
 
 from __future__ import annotations
@@ -11,25 +15,21 @@ import contextlib
 import dataclasses
 import os
 import selectors
-import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devserver.errors import ConfigError
 from devserver.events import Notice
+from devserver.supervisor.chain import Chain
 from devserver.supervisor.channel import Message, SupervisorChannel, channel_pair
-from devserver.supervisor.cold import ColdProcess
 from devserver.supervisor.early import Early, start_zygote
-from devserver.supervisor.handle import Handle, Job, Process, kill_group
-from devserver.supervisor.plan import FORK, RETIRE, Plan
+from devserver.supervisor.forked import Checkpoint, ForkedProcess, Parent, Zygote
+from devserver.supervisor.handle import Handle, Job, Process
+from devserver.supervisor.import_record import ImportRecord
+from devserver.supervisor.plan import Plan
 from devserver.supervisor.warm_set import WarmSet
-
-if TYPE_CHECKING:
-    import subprocess
 
 UNFIT_ROUNDS_MAX = 8
 """How often in a row a zygote may turn out to hold what it must not."""
@@ -53,81 +53,6 @@ def why_not_standby(environ: Mapping[str, str]) -> str:
     return ""
 
 
-class ForkedProcess:
-    """A worker that a zygote forks, or that is started cold when none can.
-
-    :param channel: the worker's end of its channel; closed here as soon as somebody else has it.
-    :param listeners: descriptors of the listening sockets.
-    :param environment: the variables of the process.
-    :param terminal: its standard streams, when they are not ours.
-    """
-
-    def __init__(
-        self,
-        channel: socket.socket,
-        listeners: Sequence[int],
-        environment: Mapping[str, str],
-        terminal: int | None = None,
-    ) -> None:
-        self.channel = channel
-        self.exit_code: int | None = None
-        """When it has ended and was forked."""
-        self.asked = False
-        """A zygote has been asked to fork it."""
-        self._killed = False
-        self._listeners = listeners
-        self._environment = environment
-        self._terminal = terminal
-        self._pid = 0
-        self._cold: ColdProcess | None = None
-
-    @property
-    def pid(self) -> int:
-        """See :class:`~devserver.supervisor.handle.Process`."""
-        return self._pid if self._cold is None else self._cold.pid
-
-    @property
-    def mode(self) -> str:
-        """See :class:`~devserver.supervisor.handle.Process`."""
-        return "fork" if self._cold is None else "cold"
-
-    def start_cold(self) -> None:
-        """Does without a zygote. A process that cannot be made has ended at once."""
-        with self.channel:
-            if self._killed:
-                self.exit_code = -signal.SIGKILL
-                return
-            try:
-                self._cold = ColdProcess.start(self.channel, self._listeners, self._environment, self._terminal)
-            except OSError:
-                self.exit_code = 1
-
-    def forked(self, pid: int) -> None:
-        """The zygote has made it."""
-        self._pid = pid
-        self.channel.close()
-        if self._killed:
-            self.kill()
-
-    def poll(self) -> int | None:
-        """See :class:`~devserver.supervisor.handle.Process`."""
-        return self.exit_code if self._cold is None else self._cold.poll()
-
-    def kill(self) -> None:
-        """See :class:`~devserver.supervisor.handle.Process`."""
-        self._killed = True
-        if self._cold is not None:
-            self._cold.kill()
-        elif self._pid and self.exit_code is None:
-            kill_group(self._pid)
-            # One that left its group, or has not made it yet, is hit here.
-            with contextlib.suppress(OSError):
-                os.kill(self._pid, signal.SIGKILL)
-        elif not self.asked:
-            self.exit_code = -signal.SIGKILL
-            self.channel.close()
-
-
 class ForkSpawner:
     """See :class:`~devserver.supervisor.handle.Spawner`.
 
@@ -138,6 +63,7 @@ class ForkSpawner:
     :param on_stale: called with a process that holds what has changed on disk; no other one will.
     :param early: an interpreter that was started for the first zygote.
     :param on_unfit: called when it has turned out that this app cannot be forked, with the reason.
+    :param checkpoints: how many there may be.
     """
 
     mode = "fork"
@@ -153,6 +79,7 @@ class ForkSpawner:
         on_stale: Callable[[Process], None],
         on_unfit: Callable[[str], None],
         early: Early | None = None,
+        checkpoints: int = 0,
     ) -> None:
         self._first_party = first_party
         self._search_path = search_path
@@ -170,7 +97,8 @@ class ForkSpawner:
         """Forks at once."""
         self._coming: Zygote | None = None
         """Still imports; takes the place of the other one when it has."""
-        self._all: list[Zygote] = []
+        self._all: list[Parent] = []
+        self._chain = Chain(checkpoints)
         self._unfit_rounds = 0
         self._crashes = 0
 
@@ -183,20 +111,31 @@ class ForkSpawner:
         channel, theirs = channel_pair()
         self._listeners = tuple(sock.fileno() for sock in sockets)
         self._environment = job.environment
+        process = ForkedProcess(theirs, self._listeners, job.environment, self._terminal)
+        parent: Parent | None = None if fresh else self._choose()
+        begins_with = ""
+        left = job.checkpoints[: self._chain.length_max]
+        if job.failed is not None:
+            left = ()
+        elif parent is not None:
+            self._give_up(self._chain.settle(job.checkpoints))
+            if self._chain.difference:
+                self._say(Notice("debug", f"A checkpoint is given up: {self._chain.difference} has changed."))
+            left = tuple(path for path in left if path not in self._chain.paths)
+            if self._chain.last is not None:
+                parent, begins_with = self._chain.last, self._chain.last.path
         try:
-            first = dataclasses.replace(job, listeners=self._listeners).to_message()
+            first = dataclasses.replace(job, listeners=self._listeners, checkpoints=left).to_message()
         except ConfigError:
             channel.close()
             theirs.close()
             raise
-        process = ForkedProcess(theirs, self._listeners, job.environment, self._terminal)
-        zygote = None if fresh else self._choose()
-        if zygote is None:
+        if parent is None:
             process.start_cold()
         else:
-            zygote.fork(process)
+            parent.fork(process)
         channel.send(first)
-        return Handle(process, channel, failed=job.failed)
+        return Handle(process, channel, failed=job.failed, begins_with=begins_with)
 
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
@@ -207,6 +146,30 @@ class ForkSpawner:
         if changed or (self._ready is None and self._coming is None):
             self._begin()
 
+    def keep(self, process: Process, message: Message) -> bool:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        waits = int(message["waits"])
+        if not isinstance(process, ForkedProcess):
+            return False
+        parent = next((parent for parent in self._all if parent.let_go(waits, process)), None)
+        if parent is None:
+            return False
+        channel = SupervisorChannel(socket.socket(fileno=message["fd"]))
+        checkpoint = Checkpoint(channel, str(message["path"]), waits, ImportRecord.from_message(message))
+        checkpoint.take(int(message["pid"]), process)
+        self._watch(checkpoint)
+        if parent is (self._chain.last or self._ready) and self._chain.length_max:
+            self._chain.add(checkpoint)
+        else:
+            # What it was forked from has been given up meanwhile.
+            checkpoint.retire()
+        return True
+
+    def distrust_checkpoints(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        self._chain.length_max = 0
+        self._give_up(self._chain.clear())
+
     def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`; a zygote that is stale has said so itself."""
 
@@ -214,14 +177,15 @@ class ForkSpawner:
         """Makes nothing any more; what has been made lives on."""
         self._closed = True
         for zygote in [*self._all]:
-            self._retire(zygote)
+            if isinstance(zygote, Zygote):
+                self._retire(zygote)
 
     def close(self) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
         self._closed = True
-        for zygote in [*self._all]:
-            self._forget(zygote)
-            zygote.end()
+        for parent in [*self._all]:
+            self._forget(parent)
+            parent.end()
 
     # Zygotes
 
@@ -259,10 +223,7 @@ class ForkSpawner:
         )
         zygote.plan(plan, descriptors)
         self._coming = zygote
-        self._all.append(zygote)
-        if self._selector is None:
-            raise AssertionError("attach() comes first")
-        self._selector.register(zygote.channel, selectors.EVENT_READ, lambda: self._on_readable(zygote))
+        self._watch(zygote)
         if earlier is not None:
             waiting = earlier.give_up()
             self._retire(earlier)
@@ -273,55 +234,74 @@ class ForkSpawner:
         """Asks it for no further fork; it ends with its last worker."""
         if zygote is self._ready:
             self._ready = None
+            self._give_up(self._chain.clear())
         if zygote is self._coming:
             self._coming = None
         for process in zygote.give_up():
             process.start_cold()
         zygote.retire()
 
-    def _forget(self, zygote: Zygote) -> None:
-        if zygote in self._all:
-            self._all.remove(zygote)
+    def _give_up(self, checkpoints: Sequence[Checkpoint]) -> None:
+        for checkpoint in checkpoints:
+            checkpoint.retire()
+
+    def _watch(self, parent: Parent) -> None:
+        if self._selector is None:
+            raise AssertionError("attach() comes first")
+        self._all.append(parent)
+        self._selector.register(parent.channel, selectors.EVENT_READ, lambda: self._on_readable(parent))
+
+    def _forget(self, parent: Parent) -> None:
+        if parent in self._all:
+            self._all.remove(parent)
             if self._selector is not None:
                 with contextlib.suppress(KeyError, ValueError):
-                    self._selector.unregister(zygote.channel)
+                    self._selector.unregister(parent.channel)
 
-    # What zygotes say
+    # What they say
 
-    def _on_readable(self, zygote: Zygote) -> None:
-        messages = zygote.channel.receive()
+    def _on_readable(self, parent: Parent) -> None:
+        messages = parent.channel.receive()
         if messages is None:
-            self._lost(zygote)
+            self._lost(parent)
             return
         for message in messages:
-            self._on_message(zygote, message)
+            self._on_message(parent, message)
 
-    def _on_message(self, zygote: Zygote, message: Message) -> None:
+    def _on_message(self, parent: Parent, message: Message) -> None:
+        match message.get("is"):
+            case "forked":
+                parent.forked(int(message["pid"]))
+            case "refused":
+                parent.refused()
+                self._make_anew(parent, message["reason"])
+            case "stale":
+                process = parent.child(int(message["pid"]))
+                self._make_anew(parent, message["reason"])
+                if process is not None:
+                    self._on_stale(process)
+            case "exited":
+                parent.exited(int(message["pid"]), int(message["code"]))
+            case _ if isinstance(parent, Zygote):
+                self._on_news(parent, message)
+            case _:
+                pass
+
+    def _on_news(self, zygote: Zygote, message: Message) -> None:
         match message.get("is"):
             case "ready":
                 self._unfit_rounds = 0
                 self._became_ready(zygote, int(message["count"]), message["skipped"])
             case "unfit":
                 self._became_unfit(zygote, {str(name): str(why) for name, why in message["modules"].items()})
-            case "forked":
-                zygote.forked(int(message["pid"]))
-            case "refused":
-                zygote.refused()
-                self._make_anew(zygote, message["reason"])
-            case "stale":
-                process = zygote.child(int(message["pid"]))
-                self._make_anew(zygote, message["reason"])
-                if process is not None:
-                    self._on_stale(process)
-            case "exited":
-                zygote.exited(int(message["pid"]), int(message["code"]))
             case _:
                 pass
 
-    def _make_anew(self, zygote: Zygote, reason: str) -> None:
-        if zygote is self._ready:
+    def _make_anew(self, parent: Parent, reason: str) -> None:
+        """What is wrong with a checkpoint is wrong with its zygote."""
+        if self._ready is not None and (parent is self._ready or parent in self._chain):
             self._say(Notice("debug", f"The warm process is made anew: {reason}."))
-            self._retire(zygote)
+            self._retire(self._ready)
             self._begin()
 
     def _became_ready(self, zygote: Zygote, count: int, skipped: Mapping[str, str]) -> None:
@@ -349,110 +329,18 @@ class ForkSpawner:
         else:
             self._begin()
 
-    def _lost(self, zygote: Zygote) -> None:
+    def _lost(self, parent: Parent) -> None:
         """It has ended, as it was asked to or not."""
-        self._forget(zygote)
-        was_needed = zygote in (self._ready, self._coming)
-        if was_needed:
-            self._retire(zygote)
-        zygote.end()
+        self._forget(parent)
+        if isinstance(parent, Checkpoint):
+            self._give_up(self._chain.drop(parent))
+        was_needed = parent in (self._ready, self._coming)
+        if isinstance(parent, Zygote) and was_needed:
+            self._retire(parent)
+        parent.end()
         if was_needed and not self._closed:
             self._crashes += 1
             if self._crashes >= CRASHES_MAX:
                 self._on_unfit("the warm process crashed")
             else:
                 self._begin()
-
-
-class Zygote:
-    """The supervisor's view of one zygote.
-
-    :param basis: the environment of the workers that it can stand in for.
-    :param process: what :func:`~devserver.supervisor.early.start_zygote` has started.
-    :param channel: to it.
-    """
-
-    def __init__(self, basis: Mapping[str, str], process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
-        self.environment = dict(basis)
-        self.channel = channel
-        self._process = process
-        self._is_ready = False
-        self._waiting: deque[ForkedProcess] = deque()
-        self._asked: deque[ForkedProcess] = deque()
-        self._children: dict[int, ForkedProcess] = {}
-
-    def plan(self, plan: Plan, descriptors: Sequence[int]) -> None:
-        """Tells it what to import, and gives it the descriptors that its workers have."""
-        self.channel.send(plan.to_message())
-        for fd in descriptors:
-            self.channel.send({"do": "inherit"}, os.dup(fd))
-
-    def fork(self, process: ForkedProcess) -> None:
-        """Has it make ``process`` as soon as it can."""
-        if not self._is_ready:
-            self._waiting.append(process)
-            return
-        if process.exit_code is None:
-            # When it has just gone, _lost() comes next.
-            with contextlib.suppress(OSError):
-                socket.send_fds(self.channel.socket, [FORK], [process.channel.fileno()])
-            process.asked = True
-            self._asked.append(process)
-
-    def become_ready(self) -> None:
-        """It has imported everything."""
-        self._is_ready = True
-        while self._waiting:
-            self.fork(self._waiting.popleft())
-
-    def forked(self, pid: int) -> None:
-        """It has made what it was asked for first."""
-        process = self._asked.popleft()
-        self._children[pid] = process
-        process.forked(pid)
-
-    def refused(self) -> None:
-        """It does not make what it was asked for first."""
-        self._asked.popleft().start_cold()
-
-    def child(self, pid: int) -> ForkedProcess | None:
-        """The process of that number, if it lives."""
-        return self._children.get(pid)
-
-    def exited(self, pid: int, code: int) -> None:
-        """A process of its own has ended."""
-        process = self._children.pop(pid, None)
-        if process is not None:
-            process.exit_code = code
-
-    def give_up(self) -> list[ForkedProcess]:
-        """The processes that it has not been asked for yet; they are somebody else's now."""
-        waiting = [*self._waiting]
-        self._waiting.clear()
-        return waiting
-
-    def retire(self) -> None:
-        """It ends with its last worker."""
-        if self._is_ready:
-            with contextlib.suppress(OSError):
-                self.channel.socket.send(RETIRE)
-        else:
-            self._kill()
-
-    def end(self) -> None:
-        """Ends it now, and whatever it has made."""
-        for pid, process in self._children.items():
-            kill_group(pid)
-            process.exit_code = -signal.SIGKILL
-        for process in self._asked:
-            process.channel.close()
-            process.exit_code = -signal.SIGKILL
-        self._children.clear()
-        self._asked.clear()
-        self._kill()
-        self.channel.close()
-
-    def _kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._process.kill()
-        self._process.wait()

@@ -46,6 +46,7 @@ class Job:
     :ivar inspects: requests are told of as :class:`~devserver.events.RequestsSeen`, in the place of the access log's
         lines on standard output.
     :ivar last_failure: what went wrong last, in this worker's predecessors.
+    :ivar checkpoints: files before which a forked worker leaves a checkpoint behind, when it can.
     :ivar argv: ``sys.argv`` as the app would see it if it had been started directly.
     :ivar environment: the variables of the process.
     """
@@ -61,6 +62,7 @@ class Job:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     last_failure: AppFailed | AppRaised | None = None
+    checkpoints: tuple[str, ...] = ()
 
     def to_message(self) -> Message:
         """The job as a message.
@@ -133,6 +135,17 @@ class Spawner(Protocol):
         :param wanted: the modules that the project's own code names in its import statements.
         """
 
+    def keep(self, process: Process, message: Message) -> bool:
+        """A worker has left a checkpoint behind (:mod:`devserver.supervisor.checkpoint`), and is another process now.
+
+        False when it is none of this spawner's.
+
+        :param message: what the worker has told, with an ``fd`` that belongs to whoever returns True.
+        """
+
+    def distrust_checkpoints(self) -> None:
+        """An import that went on from one has failed, and does not in a fresh process: there are to be none."""
+
     def stale(self, unfit: Mapping[str, str]) -> None:
         """A process that was kept in reserve held what it should not.
 
@@ -151,6 +164,8 @@ class Handle:
     """One worker process.
 
     :ivar failed: it only shows this.
+    :ivar begins_with: the file that its import goes on from, if the process is forked; empty for all of the app.
+    :ivar moved: the last file before which it left a checkpoint behind, and became another process.
     :ivar loaded: it has imported the app, or said that it cannot.
     :ivar going: it was told to serve.
     :ivar serving: it has said that it serves the app.
@@ -166,6 +181,8 @@ class Handle:
     process: Process
     channel: SupervisorChannel
     failed: AppFailed | None = None
+    begins_with: str = ""
+    moved: str = ""
     loaded: bool = False
     going: bool = False
     serving: bool = False
@@ -182,6 +199,11 @@ class Handle:
     def pid(self) -> int:
         """The process, and the group that it leads; 0 while it is being made."""
         return self.process.pid
+
+    @property
+    def resumed(self) -> str:
+        """The file that its import went on from; empty when it imported all of the app."""
+        return self.begins_with if self.process.mode == "fork" else ""
 
     @property
     def exit_code(self) -> int | None:

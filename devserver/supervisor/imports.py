@@ -89,7 +89,7 @@ class Probe:
         self._running: list[str] = []
         self._to_fork = to_fork
         self._threads = set(os.listdir(_THREADS)) if to_fork else set()
-        self._files = _open_files() if to_fork else {}
+        self._files = open_files() if to_fork else {}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -145,7 +145,7 @@ class Probe:
         files = os.listdir(_FILES)
         if len(files) != len(self._files):
             left = _settled_files(self._files)
-            self._files = _open_files()
+            self._files = open_files()
             if left:
                 self._blame(name, f"leaves {left[0]} open")
 
@@ -153,6 +153,22 @@ class Probe:
         self.unfit[name] = reason
         for importer in self._running:
             self.unfit.setdefault(importer, "")
+
+
+def open_files() -> dict[str, str]:
+    """Descriptor → what it is of; the one that this list is read through is among them."""
+    found = {}
+    for fd in os.listdir(_FILES):
+        try:
+            found[fd] = os.readlink(f"{_FILES}/{fd}")
+        except OSError:
+            found[fd] = _FILES
+    return found
+
+
+def left_open(known: dict[str, str]) -> list[str]:
+    """What is open beyond ``known``, which :func:`open_files` told earlier, and may not be shared by processes."""
+    return [place for fd, place in open_files().items() if known.get(fd) != place and not _is_harmless(place)]
 
 
 def origins() -> dict[str, tuple[int, int]]:
@@ -215,21 +231,10 @@ def _settled_files(known: dict[str, str]) -> list[str]:
     """What is open beyond ``known``, and stays so: native threads look into files of their own for a moment."""
     deadline = time.monotonic() + SETTLED_S
     while True:
-        left = [place for fd, place in _open_files().items() if known.get(fd) != place and not _is_harmless(place)]
+        left = left_open(known)
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(SETTLED_S / 100)
-
-
-def _open_files() -> dict[str, str]:
-    """Descriptor → what it is of; the one that this list is read through is among them."""
-    found = {}
-    for fd in os.listdir(_FILES):
-        try:
-            found[fd] = os.readlink(f"{_FILES}/{fd}")
-        except OSError:
-            found[fd] = _FILES
-    return found
 
 
 def _is_harmless(place: str) -> bool:

@@ -197,8 +197,8 @@ class ReloadSupervisor:
         self._connections: deque[tuple[Message, int]] = deque()
         """Connections between two workers."""
         self._sequential = False
-        self._doubted = ""
-        """The error of a forked worker, while a fresh process tries the same."""
+        self._doubted: tuple[str, str] | None = None
+        """While a fresh process tries the same: the error of a forked worker, and the last checkpoint that it knew."""
         self._told_where = False
         self._change: Change | None = None
         self._statements = Statements()
@@ -359,6 +359,7 @@ class ReloadSupervisor:
             on_stale=self._on_stale,
             on_unfit=self._distrust,
             early=self._early,
+            checkpoints=self._config.reload_checkpoints,
         )
 
     def _make_standby(self, root: str | Path, why: str) -> Spawner:
@@ -370,6 +371,21 @@ class ReloadSupervisor:
 
     def _attach_spawner(self) -> None:
         self._spawner.attach(self._selector, None if self._terminal is None else self._terminal.fd)
+
+    def _trust_less(self, error: str, path: str) -> None:
+        """A worker was misled by what was imported before, or by a checkpoint before the file ``path``."""
+        if path:
+            self._spawner.distrust_checkpoints()
+            where = os.path.relpath(path)
+            self._emitter.emit(
+                Notice(
+                    "warning",
+                    "Every save imports the whole app from now on: "
+                    f"it fails when that goes on from {where} ({error}), and not in a fresh process.",
+                )
+            )
+        else:
+            self._distrust(f"the app fails there ({error}), and not in a fresh process")
 
     def _distrust(self, why: str) -> None:
         """Goes on in the next mode that is slower and closer to a fresh process."""
@@ -401,6 +417,7 @@ class ReloadSupervisor:
             argv=tuple(sys.argv),
             environment=self._variables.read(),
             last_failure=self._last_failure,
+            checkpoints=self._saves.edited(self._config.reload_checkpoints),
         )
         try:
             handle = self._spawner.spawn(job, [listener.socket for listener in self._listeners], fresh=fresh)
@@ -545,10 +562,15 @@ class ReloadSupervisor:
                 handle.loaded = True
                 if handle is self._newest:
                     if self._doubted:
-                        self._distrust(f"the app fails there ({self._doubted}), and not in a fresh process")
-                        self._doubted = ""
+                        self._trust_less(*self._doubted)
+                        self._doubted = None
                     self._retire_kept()
                     self._saves.settle()
+            case "checkpoint" if message["fd"] is not None:
+                handle.moved = str(message["path"])
+                spawners = (self._spawner, *self._retired)
+                if not any(spawner.keep(handle.process, message) for spawner in spawners):
+                    os.close(message["fd"])
             case "connection":
                 self._keep_connection(message)
             case "serving" if handle is self._newest:
@@ -615,7 +637,8 @@ class ReloadSupervisor:
                 change, self._change = self._change, None
                 if change is not None:
                     duration_s = time.monotonic() - change.seen_at
-                    self._emitter.emit(Reloaded(tuple(sorted(change.paths)), duration_s, handle.process.mode))
+                    paths = tuple(sorted(change.paths))
+                    self._emitter.emit(Reloaded(paths, duration_s, handle.process.mode, handle.resumed))
                     self._repeater.reloaded()
                 return
             case FilesLoaded() | AppFailed() | ServerReady():
@@ -676,13 +699,13 @@ class ReloadSupervisor:
 
     def _try_fresh(self, handle: Handle, event: AppFailed) -> bool:
         """Tries a failed import once more in a fresh process before anybody is told, since that decides."""
-        self._doubted = ""
+        self._doubted = None
         failure = event.failure
         if handle.process.mode == "cold" or failure is None or failure.kind in _PLAIN_ERRORS:
             return False
         self._discard()
         self._spawn(None, fresh=True)
-        self._doubted = failure.kind
+        self._doubted = (failure.kind, handle.moved or handle.resumed)
         return True
 
     # Stopping, signals, the rest

@@ -18,6 +18,8 @@ from devserver.supervisor.watch import Watched, Watcher
 
 SETTLE_S = 0.5
 """Events this soon after a failure still belong to the save that caused it."""
+EDITED_MAX = 10
+"""How many of the files that were saved last are remembered."""
 RECENT_S = 1.0
 """Editors touch a file more than once when they save; "no change" is not worth saying then."""
 
@@ -64,6 +66,8 @@ class Saves:
         self._recent: dict[str, float] = {}
         self._held: dict[str, set[str]] = {}
         """Why changes wait → those that do."""
+        self._edited: dict[str, None] = {}
+        """Source files that were saved, the last one last."""
         self._told_of: set[str] = set()
         """Those that somebody has been told of."""
 
@@ -93,6 +97,10 @@ class Saves:
     def sources(self) -> list[str]:
         """The source files that the worker has loaded."""
         return [path for path in self._loaded.reported if path.endswith(".py")]
+
+    def edited(self, count: int) -> tuple[str, ...]:
+        """The source files that were saved last, at most so many; the last one last."""
+        return tuple(self._edited)[-count:] if count else ()
 
     def waits(self, why: str) -> bool:
         """Whether changes wait for this reason."""
@@ -179,6 +187,13 @@ class Saves:
         now = time.monotonic()
         self._recent = {path: seen for path, seen in self._recent.items() if now - seen < RECENT_S}
         self._recent.update(dict.fromkeys(paths, now))
+        sources = [path for path in paths if path.endswith(".py")]
+        # Of more at once nobody has typed anything into them: they were moved about by a tool.
+        for path in sources if len(sources) <= EDITED_MAX else ():
+            self._edited.pop(path, None)
+            self._edited[path] = None
+        while len(self._edited) > EDITED_MAX:
+            del self._edited[next(iter(self._edited))]
 
     # What the newest worker is doing
 

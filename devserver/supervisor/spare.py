@@ -34,4 +34,4 @@ def main(channel_fd: int) -> None:
     changed = imports.changed(origins)
     if changed or unfit:
         sock.sendall(encode({"is": "stale", "unfit": unfit}))
-    worker.work(sock, job, inherited=frozenset(sys.modules))
+    worker.work(sock, job, inheritance=worker.Inheritance(frozenset(sys.modules)))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import selectors
     import socket
 
+    from devserver.supervisor.channel import Message
+
 SPARE = "devserver.supervisor.spare"
 
 
@@ -96,6 +98,13 @@ class StandbySpawner:
         if changed:
             self._discard()
         self._prepare()
+
+    def keep(self, process: Process, message: Message) -> bool:  # noqa: ARG002
+        """See :class:`~devserver.supervisor.handle.Spawner`; its workers leave none."""
+        return False
+
+    def distrust_checkpoints(self) -> None:
+        """See :class:`~devserver.supervisor.handle.Spawner`; there are none."""
 
     def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
@@ -45,6 +45,7 @@ from devserver.events import (
     ServerStopping,
     to_json,
 )
+from devserver.observe import writer
 from devserver.supervisor.channel import First, Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.freshness import Freshness, Stamp
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from devserver.app.types import ASGIApp, Scope
     from devserver.config import Config
     from devserver.events import Failure
+    from devserver.supervisor.checkpoint import Checkpoints
     from devserver.supervisor.succession import SuccessiveServer
 
 FORWARDED = (Notice, LifespanChanged, ServerReady, ServerStopping, ServerStopped, AppRaised, RequestsSeen)
@@ -64,10 +66,23 @@ GRACE_S = 2.0
 """What running requests get when the settings name no limit: an open stream must not hold a reload up."""
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
+PAUSE_S = 0.5
+"""How long our threads may take to end before a checkpoint is done without."""
 ROUTES_S = 0.3
 """After the app serves; the first request comes first."""
 NICE = 19
 """How much a process that has been replaced yields to all others while it ends."""
+
+
+class Inheritance(NamedTuple):
+    """What a worker has of the process that imported something for it."""
+
+    modules: frozenset[str] = frozenset()
+    """Names of the modules."""
+    listeners: tuple[int, ...] | None = None
+    """Descriptors of the listening sockets, when they have other numbers here than the job says."""
+    origins: dict[str, tuple[int, int]] | None = None
+    """Where the modules come from, when it was forked: see :func:`devserver.supervisor.imports.origins`."""
 
 
 def main(channel_fd: int) -> None:
@@ -79,17 +94,16 @@ def work(
     sock: socket.socket,
     first: First | None = None,
     *,
-    inherited: frozenset[str] = frozenset(),
-    listeners: tuple[int, ...] | None = None,
+    inheritance: Inheritance | None = None,
 ) -> None:
     """Does one job; ends in SystemExit, so that the app's atexit functions run.
 
     :param sock: the worker's end of its channel.
     :param first: the job, when it has been read already.
-    :param inherited: modules that were imported ahead of it.
-    :param listeners: descriptors of the listening sockets, when this process has them under other numbers.
+    :param inheritance: what it has of the process that was there before it was known what to do.
     """
     sock.set_inheritable(False)
+    inheritance = inheritance or Inheritance()
     try:
         first = receive_first(sock) if first is None else first
     except (OSError, EOFError):
@@ -97,10 +111,10 @@ def work(
     job = Job.from_message(first.message)
     reset_signals()
     set_environment(job.environment)
-    if listeners is not None:
-        job = dataclasses.replace(job, listeners=listeners)
+    if inheritance.listeners is not None:
+        job = dataclasses.replace(job, listeners=inheritance.listeners)
     sys.argv[:] = job.argv
-    worker = Worker(job, sock, first, inherited=inherited)
+    worker = Worker(job, sock, first, inheritance)
     # Registered before the app can register anything, so called after all of that.
     atexit.register(worker.end_if_orphaned)
     sys.exit(worker.run())
@@ -112,21 +126,16 @@ class Worker:
     :param job: what to do.
     :param sock: this end of the channel.
     :param first: what has been read from it.
-    :param inherited: the modules that another process has imported for this one.
+    :param inheritance: what another process has imported for this one.
     """
 
-    def __init__(
-        self, job: Job, sock: socket.socket, first: First | None = None, *, inherited: frozenset[str] = frozenset()
-    ) -> None:
-        self._job = job
-        self._config = _for_reload(job)
+    def __init__(self, job: Job, sock: socket.socket, first: First, inheritance: Inheritance) -> None:
         self._go = threading.Event()
         self._stop = threading.Event()
         self._importing = True
         self._orphaned = False
         self._server: SuccessiveServer | None = None
         self._freshness = Freshness(self._stamps)
-        self._env_files = {path: stamp(path) for path in _env_files(self._config)}
         self._opened: dict[str, Stamp] = {}
         self._taken: deque[Message] = deque()
         """Connections of the worker before this one, until they are served."""
@@ -135,17 +144,24 @@ class Worker:
         self._loader: SourceLoader | None = None
         self._reported = 0
         self._modules_reported = 0
-        self._channel = WorkerChannel(sock, self._on_message, self._on_close, first=first, on_tick=self._on_tick)
         self._recorder = FileRecorder(job.first_party, self._on_write)
         self._variables = VariableRecorder(job.first_party)
-        self._inherited = inherited
+        self._inheritance = inheritance
+        self._checkpoints: Checkpoints | None = None
         self._emitter = Emitter()
         self._emitter.listen(self._forward, FORWARDED)
         self._observers: Observers | None = None
         self._app: ASGIApp | None = None
         """When it was loaded."""
-        self._last_failure = job.last_failure
         self._routes: tuple[Route, ...] = ()
+        self._take_up(job, sock, first)
+
+    def _take_up(self, job: Job, sock: socket.socket, first: First) -> None:
+        self._job = job
+        self._config = _for_reload(job)
+        self._env_files = {path: stamp(path) for path in _env_files(self._config)}
+        self._last_failure = job.last_failure
+        self._channel = WorkerChannel(sock, self._on_message, self._on_close, first=first, on_tick=self._on_tick)
 
     def run(self) -> int:
         """Does the job; returns the exit code."""
@@ -194,6 +210,8 @@ class Worker:
             shown = self._job.inspects
             self._observers = Observers(self._config, self._emitter, told_by=self._job.told_by, shown=shown)
             put_in = home(self._config.mode, self._config.env_file)
+            if self._job.checkpoints and self._inheritance.origins is not None:
+                self._leave_checkpoints(self._loader)
             app = load_app(
                 self._job.target,
                 interface=self._config.interface,
@@ -205,11 +223,51 @@ class Worker:
             return self._fail(exc)
         finally:
             self._importing = False
+            if self._checkpoints is not None:
+                self._checkpoints.end()
             self._variables.settle()
             gc.enable()
         self._report_files()
         self._channel.send({"is": "loaded"})
         return app
+
+    def _leave_checkpoints(self, loader: SourceLoader) -> None:
+        # Not at the top: most workers leave none.
+        from devserver.supervisor.checkpoint import Checkpoints
+
+        self._checkpoints = Checkpoints(loader, self._recorder, self._job.first_party, self._job.root)
+        self._checkpoints.begin(self._job.checkpoints)
+        loader.before = self._before
+
+    def _before(self, path: str) -> None:
+        """Before a file of the project is run: the moment for a checkpoint."""
+        checkpoints, origins = self._checkpoints, self._inheritance.origins
+        if checkpoints is None or origins is None or not checkpoints.due(path):
+            return
+        if threading.current_thread() is not threading.main_thread():
+            return
+        # In this order: what the log has to say may go through the channel.
+        if not writer.pause(PAUSE_S):
+            return
+        obstacle = checkpoints.obstacle() if self._channel.pause(PAUSE_S) else "has more to say than is heard"
+        begun = None if obstacle else checkpoints.leave(path, self._channel, origins)
+        if begun is not None:
+            self._begin_again(begun, checkpoints)
+        self._channel.start()
+        if obstacle:
+            told = os.path.relpath(path, self._job.root)
+            self._channel.send(to_json(Notice("debug", f"No checkpoint before {told}: the app's import {obstacle}.")))
+
+    def _begin_again(self, sock: socket.socket, checkpoints: Checkpoints) -> None:
+        """A later worker, forked from a checkpoint: it has a job of its own, and goes on with the import."""
+        try:
+            first = receive_first(sock)
+        except (OSError, EOFError):
+            os._exit(EXIT_OK)
+        job = dataclasses.replace(Job.from_message(first.message), listeners=self._job.listeners)
+        self._take_up(job, sock, first)
+        checkpoints.begin(job.checkpoints)
+        self._channel.send(to_json(ServerStarting(os.getpid())))
 
     def _serve_app(self, app: ASGIApp) -> AppFailed | None:
         self._app = app
@@ -366,7 +424,7 @@ class Worker:
 
     def _report_imports(self) -> None:
         self._modules_reported = len(sys.modules)
-        modules = others(self._job.first_party, known=self._inherited)
+        modules = others(self._job.first_party, known=self._inheritance.modules)
         self._channel.send({"is": "imported", "modules": modules, "variables": self._variables.before_others()})
 
     def _on_write(self, path: str) -> None:

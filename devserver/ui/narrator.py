@@ -183,7 +183,11 @@ class Narrator:
     def _reloaded(self, event: Reloaded) -> list[Line]:
         self._told = None
         paths = self._paths(event.paths) or "reloaded"
-        return [(("good", "↻ "), ("text", paths), ("dim", f" · {duration(event.duration_s)}"))]
+        told = duration(event.duration_s)
+        if event.resumed:
+            where = "there" if event.paths == (event.resumed,) else self._paths((event.resumed,))
+            told += f" · from {where} on"
+        return [(("good", "↻ "), ("text", paths), ("dim", f" · {told}"))]
 
     def _requests(self, event: RequestsSeen) -> list[Line]:
         lines = [line for seen in event.requests for line in self._request(seen)]
