@@ -10,8 +10,15 @@ MODEL_MODULES = 15
 MODELS_A_MODULE = 8
 
 
-def write(folder: Path) -> Path:
-    """Writes the project, whose app is ``main:app``; returns the module with the number that ``/`` answers with."""
+FIRST, MIDDLE, LAST = "service", f"router_{ROUTERS // 2}", f"router_{ROUTERS - 1}"
+"""Modules by the place that they have in the import."""
+
+
+def write(folder: Path, *, saved: str = FIRST) -> Path:
+    """Writes the project, whose app is ``main:app``; returns the module with the number that ``/`` answers with.
+
+    :param saved: name of that module.
+    """
     package = folder / "shop"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -22,18 +29,20 @@ def write(folder: Path) -> Path:
     (package / "settings.py").write_text('"""Settings."""\n\nPAGE_SIZE = 20\n')
     (package / "errors.py").write_text('"""Errors."""\n\n\nclass ShopError(Exception):\n    """Base."""\n')
     (package / "service.py").write_text(
-        '"""What / answers with."""\n\nfrom shop.settings import PAGE_SIZE\n\nNUMBER = 1\nSIZE = PAGE_SIZE\n'
+        '"""Some logic."""\n\nfrom shop.settings import PAGE_SIZE\n\nSIZE = PAGE_SIZE\n'
     )
+    path = package / f"{saved}.py"
+    path.write_text(path.read_text() + "\nNUMBER = 1\n")
     imports = "".join(f"from shop.router_{number} import router as router_{number}\n" for number in range(ROUTERS))
     includes = "".join(
         f'app.include_router(router_{number}, prefix="/r{number}", tags=["r{number}"])\n' for number in range(ROUTERS)
     )
     (folder / "main.py").write_text(
         '"""The app."""\n\nfrom fastapi import FastAPI\n\nfrom shop import service\nfrom shop.errors import ShopError\n'
-        f"{imports}\napp = FastAPI()\n{includes}\nERRORS = (ShopError,)\n\n\n"
-        '@app.get("/")\ndef index() -> dict[str, int]:\n    """The number."""\n    return {"n": service.NUMBER}\n'
+        f"{imports}from shop.{saved} import NUMBER\n\napp = FastAPI()\n{includes}\nKNOWN = (ShopError, service)\n\n\n"
+        '@app.get("/")\ndef index() -> dict[str, int]:\n    """The number."""\n    return {"n": NUMBER}\n'
     )
-    return package / "service.py"
+    return path
 
 
 def _models(number: int) -> str:
