@@ -27,7 +27,7 @@ CATALOG = load()
 PROVENANCE = Provenance("0.1.0")
 STORAGE = ("", "db", "auth")
 EXTRAS = ("realtime", "frontend")
-# Lines that just fit, and imports in their order, must do so with other names as well: short ones, and up to 20 long.
+# test_layout.py has the longest ones as well.
 NAMES = ("a", "shop", "northern-lights-zoo", "my-cafe", "inventory-and-prices", "b2b")
 
 
