@@ -28,7 +28,8 @@ PROVENANCE = Provenance("0.1.0")
 STORAGE = ("", "db", "auth")
 EXTRAS = ("realtime", "frontend")
 # test_layout.py has the longest ones as well.
-NAMES = ("a", "shop", "northern-lights-zoo", "my-cafe", "inventory-and-prices", "b2b")
+# The one that is a part of nearly every word is that of a project with everything.
+NAMES = ("b2b", "shop", "northern-lights-zoo", "my-cafe", "inventory-and-prices", "a")
 
 
 def every_combination() -> Iterator[tuple[str, ...]]:
