@@ -18,7 +18,7 @@ from devserver.errors import EXIT_INTERNAL, EXIT_OK, UsageError
 from devserver.scaffold import catalog as catalogs
 from devserver.scaffold import git, record, remembered
 from devserver.scaffold.install import Installation, install, installation
-from devserver.scaffold.names import LAID_OUT_CHARS_MAX, names_of
+from devserver.scaffold.names import names_of
 from devserver.scaffold.plan import Answers, PlannedFile, plan
 from devserver.scaffold.provenance import of_this
 from devserver.scaffold.write import Written, check, write
@@ -85,7 +85,7 @@ def new(order: Order, *, say: _Write, warn: _Write, ask: Callable[[str], str] = 
     installed = order.install and not failure
     known = catalog.features(catalog.preset(answers.template)[0])
     first = [step for name in answers.features for step in known[name].steps]
-    steps = _next_steps(target, how, first, installed=installed, name=answers.names.package)
+    steps = _next_steps(target, how, first, installed=installed)
     if order.json:
         say(
             _json(
@@ -186,14 +186,13 @@ def _summary(target: Path, answers: Answers, written: Written, installed: str, *
     return "\n".join(lines)
 
 
-def _next_steps(target: Path, how: Installation, first: Sequence[str], *, installed: bool, name: str) -> list[str]:
+def _next_steps(target: Path, how: Installation, first: Sequence[str], *, installed: bool) -> list[str]:
     here = os.path.relpath(target, working_directory())
     scripts = "Scripts" if os.name == "nt" else "bin"
     run = "uv run " if how.by_name else os.path.join(".venv", scripts, "")
     return [
         *([f"cd {here}"] if here != os.curdir else []),
         *([] if installed else how.by_hand),
-        *([f"{run}ruff format"] if len(name) > LAID_OUT_CHARS_MAX else []),
         *(f"{run}{step}" for step in first),
         f"{run}dev run",
         f"{run}pytest",

@@ -13,9 +13,6 @@ from devserver.errors import UsageError
 NAME_CHARS_MAX = 50
 """A name in Kubernetes has at most 63 characters (RFC 1123 §2.1), and some get an ending."""
 
-LAID_OUT_CHARS_MAX = 20
-"""Up to this length no name makes a line of the templates longer than formatters want it."""
-
 _ALLOWED = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 # What stands in every project already, or is looked for there by tools.

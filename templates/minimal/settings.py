@@ -6,7 +6,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Each field is set by ACME_SHOP_ and its name in capitals."""
+    """Each field is set by a variable: `env_prefix`, and its name in capitals."""
 
     # A .env often holds variables of other programs as well.
     model_config = SettingsConfigDict(

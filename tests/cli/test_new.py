@@ -158,12 +158,6 @@ def test_what_has_to_be_run_first_is_among_the_next_steps(tmp_path: Path) -> Non
     assert steps == ["cd shop", "uv sync", "uv run alembic upgrade head", "uv run dev run", "uv run pytest"]
 
 
-def test_long_name_is_followed_by_formatting(tmp_path: Path) -> None:
-    for length, there in ((20, False), (21, True)):
-        content = made(tmp_path, "x" * length, "--template", "minimal", "--no-git")
-        assert ("uv run ruff format" in content["next"]) is there
-
-
 def test_dry_run_shows_the_tree_and_makes_nothing(tmp_path: Path) -> None:
     done = new(tmp_path, "shop", "--template", "minimal", "--dry-run")
     assert done.stdout.splitlines()[:3] == ["shop/", "├── tests/", "│   └── test_main.py"]

@@ -43,8 +43,8 @@ def files(preset: str, *features: str, provenance: Provenance = PROVENANCE) -> d
     return {each.path: each.content for each in plan(answers, CATALOG, provenance)}
 
 
-# Nothing but what needs a database, or users, makes a difference to what deploys a project.
-@pytest.fixture(params=["minimal", "api", "db", "auth"])
+# Nothing but a database, users and a front end makes a difference to what deploys a project.
+@pytest.fixture(params=["minimal", "api", "db", "auth", "fullstack"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A project with everything that deploys it."""
     return write(tmp_path, files(request.param, *DEPLOYS))
@@ -140,6 +140,20 @@ def test_database_is_migrated_before_the_app_and_only_where_there_is_one() -> No
             "envFrom"
         ][1]
         assert secret["secretRef"].get("optional", False) is not there
+
+
+def test_front_end_is_built_by_the_workflow_and_in_the_image_where_there_is_one() -> None:
+    for preset, there in (("fullstack", True), ("api", False), ("minimal", False)):
+        having = files(preset, *DEPLOYS)
+        jobs = yaml.safe_load(having[".github/workflows/ci.yml"])["jobs"]
+        assert ("frontend" in jobs) is there
+        assert (b"npm" in having["Dockerfile"]) is there
+        if there:
+            steps = [(step.get("run"), step.get("working-directory")) for step in jobs["frontend"]["steps"]]
+            assert steps.index(("npm ci", "frontend")) < steps.index(("npm run build", "frontend"))
+            # An old build would stay beside the new one.
+            assert "src/my_shop/dist" in having[".dockerignore"].decode().splitlines()
+            assert "frontend" not in having[".dockerignore"].decode().splitlines()
 
 
 # They fit dev prod

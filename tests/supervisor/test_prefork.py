@@ -72,6 +72,14 @@ async def app(scope, receive, send):
         os._exit(7)
     elif path == "/fills":
         app.memory = bytearray(os.urandom(1) * (100 << 20))
+    elif path.startswith("/events"):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for event in range(6 if path == "/events" else 6000):
+            await send({"type": "http.response.body", "body": b"data: %d\\n\\n" % event, "more_body": True})
+            await asyncio.sleep(0.2)
+        await send({"type": "http.response.body", "body": b"data: end\\n\\n"})
+        return
     elif path == "/environment":
         body = os.environ.get("COLOUR", "")
     elif path == "/ids":
@@ -200,6 +208,33 @@ def test_second_signal_ends_workers_that_do_not(folder: Path) -> None:
         running.send(signal.SIGINT)
         assert running.process.wait(PATIENCE_S) == 0
         busy.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_stream_of_events_that_ends_is_whole_however_its_worker_ends(folder: Path, number: int) -> None:
+    with prod(folder, "-w", "2") as running:
+        with contextlib.closing(running.connect()) as client:
+            client.request("GET", "/events")
+            events = client.getresponse()
+            assert events.readline() == b"data: 0\n"
+            running.send(number)
+            rest = events.read()
+        assert rest.endswith(b"data: 5\n\ndata: end\n\n")
+        assert running.end() == 0
+
+
+def test_stream_of_events_without_end_is_cut_when_the_graceful_time_is_over(folder: Path) -> None:
+    with prod(folder, "-w", "1", "--timeout-graceful-shutdown", "1") as running:
+        with contextlib.closing(running.connect()) as client:
+            client.request("GET", "/events-for-ever")
+            events = client.getresponse()
+            assert events.readline() == b"data: 0\n"
+            running.send(signal.SIGTERM)
+            with pytest.raises(http.client.IncompleteRead) as caught:
+                events.read()
+        # It went on for most of the time.
+        assert caught.value.partial.count(b"data: ") >= 3
+        assert running.process.wait(PATIENCE_S) == 0
 
 
 def test_workers_end_when_the_master_is_killed(folder: Path) -> None:

@@ -1,16 +1,17 @@
 """Errors look alike, whatever raised them."""
 
-# feature: db
-import pytest
+from typing import Annotated
 
-# end
-from fastapi import FastAPI
+import pytest
+from fastapi import Body, FastAPI
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
 # feature: db
 from sqlalchemy.exc import OperationalError
 
 # end
+from acme_shop.app import BODY_BYTES_MAX
 
 
 def test_unknown_path_is_a_problem(client: TestClient) -> None:
@@ -25,6 +26,7 @@ def test_wrong_method_is_a_problem_that_names_the_right_ones(client: TestClient)
     response = client.put("/api/items", json={})
 
     assert response.status_code == 405
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["title"] == "Method Not Allowed"
     assert "GET" in response.headers["Allow"]
 
@@ -38,6 +40,40 @@ def test_invalid_request_says_where_and_does_not_repeat_what(client: TestClient)
     assert "hunter2" not in response.text
 
 
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_body_that_is_too_large_is_a_problem(client: TestClient, is_announced: bool) -> None:
+    body = b" " * (BODY_BYTES_MAX + 1)
+
+    # What comes in pieces has no Content-Length, and is counted.
+    content = body if is_announced else iter([body])
+    response = client.post("/api/items", content=content, headers={"Content-Type": "application/json"})
+
+    assert response.status_code == 413
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["X-Request-ID"]
+    assert response.json()["status"] == 413
+    assert response.json()["title"] in {"Request Entity Too Large", "Content Too Large"}
+
+
+def test_route_that_says_so_takes_larger_bodies(app: FastAPI) -> None:
+    @app.post("/uploads", max_body_size=2 * BODY_BYTES_MAX)
+    async def upload(body: Annotated[str, Body()]) -> int:
+        return len(body)
+
+    with TestClient(app) as client:
+        assert client.post("/uploads", json="x" * BODY_BYTES_MAX).json() == BODY_BYTES_MAX
+        assert client.post("/uploads", json="x" * 2 * BODY_BYTES_MAX).status_code == 413
+
+
+def test_text_that_a_route_answers_stays_as_it_is(app: FastAPI) -> None:
+    @app.get("/text")
+    async def text() -> PlainTextResponse:
+        return PlainTextResponse("much", 200)
+
+    with TestClient(app) as client:
+        assert client.get("/text").text == "much"
+
+
 def test_bug_is_a_problem_without_details(app: FastAPI) -> None:
     @app.get("/bug")
     async def bug() -> None:
@@ -47,6 +83,7 @@ def test_bug_is_a_problem_without_details(app: FastAPI) -> None:
         response = client.get("/bug")
 
     assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json() == {
         "type": "about:blank",
         "title": "Internal Server Error",

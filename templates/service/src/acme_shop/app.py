@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 # feature: auth
 from acme_shop.auth.passwords import Passwords
@@ -80,8 +81,9 @@ def create_app(settings: Settings) -> FastAPI:
         title="Acme Shop",
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
-        max_body_size=BODY_BYTES_MAX,
     )
+    # Not an argument of the app, which would refuse before the middleware below has its say.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=BODY_BYTES_MAX)
     install_problems(app)
     if settings.allowed_origins:
         app.add_middleware(

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 # end
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,6 +62,7 @@ def problem(
 
 def install_problems(app: FastAPI) -> None:
     """Has the app answer every error this way, and say so in its description."""
+    app.add_middleware(TooLargeProblems)
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
@@ -94,6 +97,37 @@ def install_problems(app: FastAPI) -> None:
 
     original = app.openapi
     app.openapi = description  # type: ignore[method-assign]
+
+
+class TooLargeProblems:
+    """Puts a problem in the place of the plain text with which a body that is too large is refused.
+
+    Starlette does that when Content-Length says so, whatever the handlers of exceptions answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_replaced = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal is_replaced
+            if message["type"] == "http.response.start" and _is_plain_refusal(message):
+                is_replaced = True
+                await problem(message["status"])(scope, receive, send)
+            elif not is_replaced:
+                await send(message)
+
+        await self.app(scope, receive, send_problem)
+
+
+def _is_plain_refusal(message: Message) -> bool:
+    content_type = Headers(raw=message["headers"]).get("Content-Type", "")
+    return message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and content_type.startswith("text/plain")
 
 
 def _title(status: int) -> str:
