@@ -714,6 +714,9 @@ class PreforkSupervisor:
                 self._warden.tell(handle, told, grace_s)
             else:
                 self._warden.dismiss(handle)
+        # After the workers have been told: each takes what has come to its socket by then.
+        for sharing in self._sharings:
+            sharing.leave()
 
     # What dev ctl asks
 

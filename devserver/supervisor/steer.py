@@ -133,6 +133,12 @@ class Sharing:
         for sock in self._sockets[1:]:
             sock.close()
 
+    def leave(self) -> None:
+        """Closes all of them here: as soon as the workers have closed theirs, nobody is let in any more."""
+        self._apart = False
+        for sock in self._sockets:
+            sock.close()
+
     def _make(self) -> socket.socket:
         first = self._sockets[0]
         sock = socket.socket(first.family, socket.SOCK_STREAM)

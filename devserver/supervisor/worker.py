@@ -70,6 +70,8 @@ PAUSE_S = 0.5
 """How long our threads may take to end before a checkpoint is done without."""
 ROUTES_S = 0.3
 """After the app serves; the first request comes first."""
+IDLE_S = 0.02
+"""How long nobody must be waiting."""
 NICE = 19
 """How much a process that has been replaced yields to all others while it ends."""
 
@@ -310,11 +312,24 @@ class Worker:
         self._last_failure = event
 
     def _build_routes(self) -> None:
-        """On a thread, when the app serves: it takes a moment, in which nobody may be waiting."""
+        """On a thread, when the app serves: it takes a moment, in which nobody may be waiting.
+
+        A request that is there already builds them itself, and two who build at once hinder each other.
+        """
+        until = time.monotonic() + ROUTES_S
+        # What is made now stays, whoever makes it.
+        collects = gc.isenabled()
+        gc.disable()
+        state = None if self._server is None else self._server.server_state
+        time.sleep(IDLE_S)
+        while state is not None and state.tasks and time.monotonic() < until:
+            time.sleep(IDLE_S)
         if self._app is not None:
             build_routes(self._app)
+        if collects:
+            gc.enable()
         if self._job.inspects:
-            time.sleep(ROUTES_S)
+            time.sleep(max(0.0, until - time.monotonic()))
             self._tell_routes(self._app)
 
     def _tell_routes(self, app: object) -> None:

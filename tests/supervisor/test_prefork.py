@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -51,6 +53,8 @@ async def app(scope, receive, send):
         body = str(os.getpid())
     elif path == "/slow":
         await asyncio.sleep(0.5)
+    elif path == "/slower":
+        await asyncio.sleep(2)
     elif path == "/forever":
         await asyncio.sleep(600)
     elif path == "/blocks":
@@ -557,6 +561,27 @@ def test_umask_counts_for_unix_sockets(folder: Path, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o640
         assert running.end() == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("options", [["-w", "1"], ["-w", "3"], ["-w", "2", "--preload"]], ids=" ".join)
+def test_nobody_is_let_in_while_requests_finish(folder: Path, options: list[str]) -> None:
+    with prod(folder, *options) as running, contextlib.closing(running.connect()) as busy:
+        busy.request("GET", "/slower")
+        time.sleep(0.1)
+        running.send(signal.SIGTERM)
+
+        def refused() -> bool:
+            # One that comes while the last ones are let in may be cut.
+            with contextlib.suppress(ConnectionResetError), socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", running.port)) == errno.ECONNREFUSED
+            return False
+
+        until(refused)
+        assert busy.sock is not None
+        assert select.select([busy.sock], [], [], 0)[0] == []
+        response = busy.getresponse()
+        assert (response.status, response.read()) == (200, b"1")
+        assert running.process.wait(PATIENCE_S) == 0
 
 
 def test_processes_are_called_as_asked(folder: Path) -> None:
