@@ -191,11 +191,14 @@ class Checkpoints:
         elif not self._effect and event in _EFFECTS:
             self._effect = self._seen(event, arguments)
 
-    def _list(self, place: object) -> None:
+    def _list(self, place: Any) -> None:
         # The import system looks into folders as well; those are known.
         if sys._getframe(2).f_code.co_filename == _IMPORT_SYSTEM:  # noqa: SLF001
             return
-        folder = os.path.abspath(os.fsdecode(place)) if isinstance(place, str | bytes | os.PathLike) else os.getcwd()
+        if isinstance(place, int):
+            folder = os.path.realpath(f"/proc/self/fd/{place}")
+        else:
+            folder = os.path.abspath("." if place is None else os.fsdecode(place))
         # What is installed is looked at in another way.
         if folder in self._listed or folder.startswith(_HARMLESS) or not _PACKAGES.isdisjoint(folder.split(os.sep)):
             return

@@ -241,11 +241,15 @@ def test_file_that_was_missing_counts(project: Project) -> None:
         ("try:\n    from extra import FOUND\nexcept ImportError:\n    FOUND = 'none'\n", "extra.py"),
         ("FOUND = 'there' if 'x.txt' in os.listdir('things') else 'none'", "things/x.txt"),
         (
+            "fd = os.open('things', 0)\nFOUND = 'there' if 'x.txt' in os.listdir(fd) else 'none'\nos.close(fd)",
+            "things/x.txt",
+        ),
+        (
             "from pathlib import Path\nFOUND = ''.join(p.stem for p in Path('things').glob('*.ini')) or 'none'",
             "things/there.ini",
         ),
     ],
-    ids=["import", "listdir", "glob"],
+    ids=["import", "listdir", "descriptor", "glob"],
 )
 def test_folder_that_was_looked_into_counts(project: Project, before: str, made: str) -> None:
     project.write("things/readme", "")
