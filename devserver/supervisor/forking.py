@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from devserver.errors import ConfigError
 from devserver.events import Notice
@@ -27,9 +27,6 @@ from devserver.supervisor.early import Early, start_zygote
 from devserver.supervisor.handle import Handle, Job, Process, kill_group
 from devserver.supervisor.plan import FORK, RETIRE, Plan
 from devserver.supervisor.warm_set import WarmSet
-
-if TYPE_CHECKING:
-    import subprocess
 
 UNFIT_ROUNDS_MAX = 8
 """How often in a row a zygote may turn out to hold what it must not."""
@@ -74,6 +71,8 @@ class ForkedProcess:
         """When it has ended and was forked."""
         self.asked = False
         """A zygote has been asked to fork it."""
+        self.order = FORK
+        """How it is asked for."""
         self._killed = False
         self._listeners = listeners
         self._environment = environment
@@ -108,6 +107,9 @@ class ForkedProcess:
         self.channel.close()
         if self._killed:
             self.kill()
+
+    def retire(self) -> None:
+        """What it was forked from makes no more; a worker lives on."""
 
     def poll(self) -> int | None:
         """See :class:`~devserver.supervisor.handle.Process`."""
@@ -209,6 +211,28 @@ class ForkSpawner:
 
     def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`; a zygote that is stale has said so itself."""
+
+    def fork(self, process: ForkedProcess) -> Mapping[str, str] | None:
+        """Has something else than a worker forked, as soon as that is possible.
+
+        :returns: the variables of the workers that it is a sibling of; None when there is no zygote.
+        """
+        zygote = self._ready or self._coming
+        if zygote is None:
+            return None
+        zygote.fork(process)
+        return zygote.environment
+
+    @property
+    def environment(self) -> Mapping[str, str] | None:
+        """The variables of what is forked now; None when nothing is."""
+        zygote = self._ready or self._coming
+        return None if zygote is None else zygote.environment
+
+    @property
+    def warm(self) -> Sequence[str]:
+        """The modules that are warm, or will be."""
+        return self._warm.modules
 
     def retire(self) -> None:
         """Makes nothing any more; what has been made lives on."""
@@ -364,6 +388,16 @@ class ForkSpawner:
                 self._begin()
 
 
+class Owned(Protocol):
+    """A process that can be ended: a :class:`subprocess.Popen`, or what a zygote has forked."""
+
+    def kill(self) -> None:
+        """Ends it."""
+
+    def wait(self) -> object:
+        """Returns when it has ended, if it is our own child."""
+
+
 class Zygote:
     """The supervisor's view of one zygote.
 
@@ -372,7 +406,7 @@ class Zygote:
     :param channel: to it.
     """
 
-    def __init__(self, basis: Mapping[str, str], process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
+    def __init__(self, basis: Mapping[str, str], process: Owned, channel: SupervisorChannel) -> None:
         self.environment = dict(basis)
         self.channel = channel
         self._process = process
@@ -395,7 +429,7 @@ class Zygote:
         if process.exit_code is None:
             # When it has just gone, _lost() comes next.
             with contextlib.suppress(OSError):
-                socket.send_fds(self.channel.socket, [FORK], [process.channel.fileno()])
+                socket.send_fds(self.channel.socket, [process.order], [process.channel.fileno()])
             process.asked = True
             self._asked.append(process)
 
@@ -433,6 +467,8 @@ class Zygote:
 
     def retire(self) -> None:
         """It ends with its last worker."""
+        for process in [*self._children.values()]:
+            process.retire()
         if self._is_ready:
             with contextlib.suppress(OSError):
                 self.channel.socket.send(RETIRE)

@@ -23,7 +23,7 @@ from typing import Any
 
 from devserver.supervisor import imports, worker
 from devserver.supervisor.channel import encode, receive_first
-from devserver.supervisor.plan import FORK, RETIRE, Plan
+from devserver.supervisor.plan import FORK, HOST, RETIRE, Plan
 
 
 def main(channel_fd: int) -> None:
@@ -46,19 +46,27 @@ def main(channel_fd: int) -> None:
         for standard in (0, 1, 2):
             os.dup2(terminal, standard)
         os.close(terminal)
+    if plan.tests is not None:
+        from devserver.supervisor.testing import host
+
+        host.host(sock, plan)
     worker.set_environment(plan.environment)
     probe = imports.warm_up(plan.modules, plan.first_party, to_fork=True)
     if probe.unfit:
-        _say(sock, {"is": "unfit", "modules": probe.unfit})
+        say(sock, {"is": "unfit", "modules": probe.unfit})
         os._exit(0)
     # Made here: in a child it would write to the pages of all these names.
     names = frozenset(sys.modules)
     zygote = Zygote(sock)
-    _say(sock, {"is": "ready", "count": len(sys.modules), "skipped": probe.skipped})
+    say(sock, {"is": "ready", "count": len(sys.modules), "skipped": probe.skipped})
     channel = zygote.serve()
     if channel is None:
         # Functions registered with atexit belong to the workers.
         os._exit(0)
+    if zygote.order == HOST:
+        from devserver.supervisor.testing import host
+
+        host.from_zygote(channel, listeners)
     # From here on this is a worker.
     del zygote, sock, probe, received
     worker.work(channel, inherited=names, listeners=tuple(listeners))
@@ -75,6 +83,8 @@ class Zygote:
         self._children: dict[int, int] = {}
         """Descriptor of the child's end (a pidfd) → its pid."""
         self._retiring = False
+        self.order = b""
+        """In a child: what it was made for."""
         # Objects that the collector never looks at stay in pages that parent and children share. Imports leave next to
         # no garbage (141 objects of a FastAPI app's), and looking for it first would take 24 ms of every start.
         gc.freeze()
@@ -95,9 +105,10 @@ class Zygote:
                     data, received, _, _ = socket.recv_fds(self._sock, 1, 1)
                 except OSError:
                     data, received = b"", []
-                if data == FORK:
+                if data in {FORK, HOST}:
                     channel = self._fork(received[0], poll)
                     if channel is not None:
+                        self.order = data
                         return channel
                 elif data == RETIRE:
                     self._retiring = True
@@ -106,12 +117,10 @@ class Zygote:
         return None
 
     def _fork(self, channel_fd: int, poll: select.poll) -> socket.socket | None:
-        threads = imports.thread_count()
-        # Fewer are fine: OpenBLAS ends its own before a fork, and makes them again when it needs them.
-        if threads > self._threads:
+        reason = self.why_not()
+        if reason:
             os.close(channel_fd)
-            reason = f"{threads} threads run in it, where {self._threads} did"
-            _say(self._sock, {"is": "refused", "reason": reason})
+            say(self._sock, {"is": "refused", "reason": reason})
             return None
         with warnings.catch_warnings():
             # CPython warns of threads; those that we know are checked for above.
@@ -122,11 +131,11 @@ class Zygote:
             pidfd = os.pidfd_open(pid)
             self._children[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
-            _say(self._sock, {"is": "forked", "pid": pid})
+            say(self._sock, {"is": "forked", "pid": pid})
             # Looked at while the child imports: there is time until it serves.
             changed = imports.changed(self._origins)
             if changed:
-                _say(self._sock, {"is": "stale", "pid": pid, "reason": f"{changed} has changed"})
+                say(self._sock, {"is": "stale", "pid": pid, "reason": f"{changed} has changed"})
             return None
         os.setsid()
         self._sock.close()
@@ -135,6 +144,12 @@ class Zygote:
         imports.be_apart()
         return socket.socket(fileno=channel_fd)
 
+    def why_not(self) -> str:
+        """Why nothing can be forked, or an empty string."""
+        threads = imports.thread_count()
+        # Fewer are fine: OpenBLAS ends its own before a fork, and makes them again when it needs them.
+        return f"{threads} threads run in it, where {self._threads} did" if threads > self._threads else ""
+
     def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)
         os.close(pidfd)
@@ -142,10 +157,11 @@ class Zygote:
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
-        _say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+        say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-def _say(sock: socket.socket, message: dict[str, Any]) -> None:
+def say(sock: socket.socket, message: dict[str, Any]) -> None:
+    """Tells the supervisor."""
     # When the supervisor has gone, so does everything here.
     with contextlib.suppress(OSError):
         sock.sendall(encode(message))
