@@ -57,27 +57,30 @@ class Closure:
         """Whether a file looks like one of tests."""
         return any(fnmatch(os.path.basename(path), pattern) for pattern in self._patterns)
 
-    def concerned(self, changed: Iterable[str], failed: Iterable[str]) -> set[str] | None:
-        """The test files to run for changed files; None means all.
+    def knows(self, path: str) -> bool:
+        """Whether a change of the file surely matters: a run has loaded it, or it is no source file."""
+        name = os.path.basename(path)
+        return path in self._names or path in self.tests or name == CONFTEST or not name.endswith(".py")
+
+    def concerned(self, changed: Iterable[str], failed: Iterable[str]) -> dict[str, set[str] | None]:
+        """Changed file → the test files to run for it; None means all. What concerns none is left out.
 
         :param failed: the test files that failed last: what is new may be what they miss.
         """
         hanging = self._hanging()
-        found: set[str] = set()
-        for path in changed:
-            name = os.path.basename(path)
-            if name == CONFTEST or name in CONFIG_FILES or not name.endswith(".py"):
+        found = {path: self._concerned(path, hanging, failed) for path in changed}
+        return {path: tests for path, tests in found.items() if tests is None or tests}
+
+    def _concerned(self, path: str, hanging: Mapping[str, set[str]], failed: Iterable[str]) -> set[str] | None:
+        name = os.path.basename(path)
+        if name == CONFTEST or name in CONFIG_FILES or not name.endswith(".py"):
+            return None
+        those = {test for test, files in hanging.items() if path in files}
+        if not those:
+            if path in self._names and path not in self.tests:
                 return None
-            those = {test for test, files in hanging.items() if path in files}
-            if those:
-                found |= those
-            elif path in self._names and path not in self.tests:
-                return None
-            elif self.is_test(path):
-                found.add(path)
-            else:
-                found.update(failed)
-        return {path for path in found if os.path.exists(path)}
+            those = {path} if self.is_test(path) else {*failed}
+        return {test for test in those if os.path.exists(test)}
 
     def _hanging(self) -> dict[str, set[str]]:
         """Test file → the files that it hangs on, itself included."""

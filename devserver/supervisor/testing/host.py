@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _GROUP = "pytest11"
 """The entry points by which pytest finds its plugins."""
-_NEEDED = ("runpy", "pdb", "pytest")
+_NEEDED = ("runpy", "pytest")
 """What every run imports."""
 
 

@@ -140,7 +140,7 @@ class Hosts:
 
     :param root: the project's root folder.
     :param first_party: which files are the project's.
-    :param start: makes a host with these variables; called with what to do when it must be made anew.
+    :param start: makes a host; called with its variables, and with what to call when it must be made anew.
     :param search_path: the folder that the project's modules are imported from.
     :param say: tells the person something.
     """
@@ -149,7 +149,7 @@ class Hosts:
         self,
         root: str,
         first_party: Container[str],
-        start: Callable[[Callable[[], None]], Started],
+        start: Callable[[Mapping[str, str], Callable[[], None]], Started],
         *,
         search_path: str,
         say: Callable[[Notice], None],
@@ -221,7 +221,7 @@ class Hosts:
             return "the process with pytest in it has crashed"
         if self._unfit_rounds > UNFIT_ROUNDS_MAX:
             return "what pytest loads cannot be forked"
-        started = self._start(self.renew)
+        started = self._start(environment, self.renew)
         if isinstance(started, str):
             return started
         host, first = started

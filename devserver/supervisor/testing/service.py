@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING
 
 from devserver.supervisor.channel import channel_pair
@@ -107,7 +107,7 @@ class TestService:
             return "dev run has no warm process yet"
         return describe(differing(request.environment, spawner.environment))
 
-    def _start(self, renew: Callable[[], None]) -> Started:
+    def _start(self, _: Mapping[str, str], renew: Callable[[], None]) -> Started:
         spawner = self._spawner()
         if not isinstance(spawner, ForkSpawner):
             return f"dev run forks nothing ({spawner.why})"

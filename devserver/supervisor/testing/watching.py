@@ -167,7 +167,7 @@ class TestWatch:
         self._saves = Saves(
             Judge(
                 root=self._root,
-                includes=("*.py", *CONFIG_FILES),
+                includes=("*.py", *(os.path.join(self._root, name) for name in CONFIG_FILES)),
                 excludes=tuple(config.reload_excludes or ()),
                 env_files=self._variables.files,
             ),
@@ -194,6 +194,7 @@ class TestWatch:
         self._results: Message = {}
         self._imported: Message = {}
         self._deadline = float("inf")
+        self._interrupted = False
         self._stopping = False
         self._code: int | None = None
 
@@ -272,7 +273,7 @@ class TestWatch:
             self._hosts.run(run, environment)
 
     def _choose(self, wanted: Wanted) -> set[str] | None:
-        """The test files to run; None means all."""
+        """The test files to run; None means all. What concerns none is taken out of the paths."""
         if wanted.everything:
             return None
         failed = {path for path in self._failed.values() if os.path.exists(path)}
@@ -281,7 +282,14 @@ class TestWatch:
         if not self._closure.tests:
             # Nobody has told which files there are: tests that run elsewhere, or a run that failed altogether.
             return None
-        return self._closure.concerned(wanted.paths, failed)
+        concerned = self._closure.concerned(wanted.paths, failed)
+        wanted.paths = {*concerned}
+        files: set[str] = set()
+        for tests in concerned.values():
+            if tests is None:
+                return None
+            files |= tests
+        return files
 
     def _open_streams(self) -> list[int]:
         reader, writer = os.pipe()
@@ -318,7 +326,8 @@ class TestWatch:
         executed = tuple((path, known) for path, (_, known) in sources.items())
         self._saves.reported(FilesLoaded(executed, ()))
         self._saves.settle()
-        if self._wanted:
+        interrupted, self._interrupted = self._interrupted, False
+        if interrupted:
             # It was interrupted for this, and what it was run for still counts.
             self._wanted.paths |= self._current.paths
             self._wanted.everything |= self._current.everything
@@ -360,6 +369,7 @@ class TestWatch:
             self._failed = {**failed, **kept}
 
     def _interrupt(self) -> None:
+        self._interrupted = self._run is not None
         if self._run is not None and not self._run.pid:
             # Nothing has begun.
             self._run.kill()
@@ -367,8 +377,7 @@ class TestWatch:
             self._run.signal(signal.SIGINT)
             self._deadline = time.monotonic() + GRACE_S
 
-    def _start_host(self, _: Callable[[], None]) -> Started:
-        environment = self._variables.read()
+    def _start_host(self, environment: Mapping[str, str], _: Callable[[], None]) -> Started:
         app = WarmSet(self._root)
         try:
             interpreter, sock = start_zygote(environment)
@@ -380,16 +389,27 @@ class TestWatch:
     # What happens outside
 
     def _on_saved(self, paths: set[str], seen_at: float) -> None:
-        self._want(Wanted(paths=paths, since=seen_at))
+        if self._run is not None:
+            # Tests write files, too. What they have loaded counts at once, a new test file when the run is over.
+            known = {path for path in paths if self._closure.knows(path)}
+            later = {path for path in paths - known if self._closure.is_test(path)}
+            if later and not known:
+                self._merge(Wanted(paths=later, since=seen_at))
+            paths = known | later if known else set()
+        if paths:
+            self._want(Wanted(paths=paths, since=seen_at))
 
     def _want(self, wanted: Wanted) -> None:
+        self._merge(wanted)
+        self._interrupt()
+
+    def _merge(self, wanted: Wanted) -> None:
         if not self._wanted:
             self._wanted = wanted
         else:
             self._wanted.paths |= wanted.paths
             self._wanted.everything |= wanted.everything
             self._wanted.failed |= wanted.failed
-        self._interrupt()
 
     def _on_keys(self) -> None:
         if self._keys is None:

@@ -46,8 +46,14 @@ def told(closure: Closure, root: Path, loaded: Mapping[str, str], *, everything:
 
 
 def ask(closure: Closure, root: Path, *names: str, failed: tuple[str, ...] = ()) -> set[str] | None:
+    """The test files that the changes concern together."""
     found = closure.concerned([str(root / name) for name in names], [str(root / name) for name in failed])
-    return None if found is None else {str(Path(path).relative_to(root)) for path in found}
+    files: set[str] = set()
+    for tests in found.values():
+        if tests is None:
+            return None
+        files |= tests
+    return {str(Path(path).relative_to(root)) for path in files}
 
 
 ALL = {"tests/test_main.py", "tests/test_store.py", "tests/api/test_items.py"}
