@@ -29,7 +29,8 @@ from tests.support.dev_test import (
     wait_notice,
     warm_run,
 )
-from tests.support.reload import PATIENCE_S, alive, answering, until
+from tests.support.reload import PATIENCE_S, Project, alive, answering, state, until
+from tests.support.terminal import on_terminal
 
 LOOKING = """
     import json, os, sys
@@ -314,6 +315,34 @@ def test_terminating_ends_the_run_by_the_same_signal(project: Path, running: Dev
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -signal.SIGTERM
     assert not alive(pid)
+
+
+def test_suspended_command_suspends_its_run(project: Path, running: DevRun) -> None:
+    (project / "tests" / "test_wait.py").write_text(WAITING)
+    process = start(project, "-q", "tests/test_wait.py")
+    pid = int(until_text(project / "began"))
+    process.send_signal(signal.SIGTSTP)
+    until(lambda: state(process.pid) == state(pid) == "T")
+    process.send_signal(signal.SIGCONT)
+    until(lambda: state(process.pid) != "T" and state(pid) != "T")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+
+
+def test_breakpoint_in_a_test_has_the_terminal(project: Path, running: DevRun) -> None:
+    (project / "tests" / "test_stop.py").write_text("def test_stop():\n    word = 'secret'\n    breakpoint()\n")
+    code = "import sys; from devserver.cli.main import invoke; sys.exit(invoke(sys.argv[1:-1]))"
+    command = [sys.executable, "-c", code, "test", "tests/test_stop.py"]
+    variables = [f"{name}={value}" for name, value in environment(TERM="xterm").items()]
+    with on_terminal(Project(project), command=["env", "-i", *variables, *command]) as terminal:
+        terminal.wait("(Pdb)")
+        terminal.type("word * 2\n")
+        terminal.wait("'secretsecret'")
+        terminal.type("c\n")
+        terminal.wait("1 passed")
+        assert terminal.process.wait(PATIENCE_S) == 0
+    assert "plain pytest" not in terminal.text
 
 
 def test_run_goes_with_whoever_asked_for_it(project: Path, running: DevRun) -> None:
