@@ -219,7 +219,7 @@ class Hosts:
             return "dev run is ending"
         if self._crashes >= CRASHES_MAX:
             return "the process with pytest in it has crashed"
-        if self._unfit_rounds > UNFIT_ROUNDS_MAX:
+        if self._unfit_rounds >= UNFIT_ROUNDS_MAX:
             return "what pytest loads cannot be forked"
         started = self._start(environment, self.renew)
         if isinstance(started, str):
@@ -306,22 +306,20 @@ class Hosts:
             if reason and name not in self.warm.unfit:
                 self._say(Notice("debug", f"{name} {reason}, so every test run imports it anew."))
         self.warm.drop(unfit)
-        self._unfit_rounds += 1
+        # A thread that is nobody's comes again.
+        self._unfit_rounds += UNFIT_ROUNDS_MAX if "?" in unfit else 1
         if host is self._coming:
             self._coming = None
             self._improve(host.environment)
-        if host is not self._host:
-            return
-        self._host = None
-        waiting = host.give_up()
-        why = self.prepare(host.environment)
-        for process in waiting:
-            if self._host is None:
+        elif host is self._host:
+            self._host = None
+            name, reason = next((found for found in unfit.items() if found[1]), ("?", "is unfit"))
+            for process in host.give_up():
+                # Nobody waits for another one to import everything again.
                 if isinstance(process, TestRun):
-                    process.why = why
+                    process.why = f"{name} {reason}, and the warm process does without it from now on"
                 process.start_cold()
-            else:
-                self._host.fork(process)
+            self.prepare(host.environment)
 
     def _lost(self, host: Zygote) -> None:
         self._forget(host)

@@ -76,7 +76,7 @@ class Request:
 
 def this_interpreter() -> tuple[str, ...]:
     """What a fork of a process like this one can stand in for."""
-    return (sys.version, os.path.abspath(sys.executable), sys.prefix, *interpreter_flags())
+    return (sys.version, os.path.realpath(sys.executable), sys.prefix, *interpreter_flags())
 
 
 def _texts(message: Message, name: str) -> tuple[str, ...]:

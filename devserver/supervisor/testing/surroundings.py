@@ -14,8 +14,6 @@ _SESSION = frozenset(
         *("COLORTERM", "PS1", "DBUS_SESSION_BUS_ADDRESS"),
         # pytest reads the first when it runs, and sets the other two for what a test starts.
         *("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"),
-        # Set while one dev hands over to another.
-        "DEVSERVER_ENTERED",
     }
 )
 _SESSION_BEGINNINGS = ("TERM", "TMUX", "SSH_", "XDG_SESSION_", "PROMPT", "DBUS_", "WEZTERM_", "KITTY_", "ITERM_")

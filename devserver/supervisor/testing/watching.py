@@ -319,6 +319,7 @@ class TestWatch:
 
     def _on_end(self, code: int | None, why: str) -> None:
         self._run = None
+        interrupted, self._interrupted = self._interrupted, False
         self._deadline = float("inf")
         self._on_output(self._output)
         self._close_output(self._output)
@@ -326,7 +327,6 @@ class TestWatch:
         executed = tuple((path, known) for path, (_, known) in sources.items())
         self._saves.reported(FilesLoaded(executed, ()))
         self._saves.settle()
-        interrupted, self._interrupted = self._interrupted, False
         if interrupted:
             # It was interrupted for this, and what it was run for still counts.
             self._wanted.paths |= self._current.paths
@@ -369,11 +369,13 @@ class TestWatch:
             self._failed = {**failed, **kept}
 
     def _interrupt(self) -> None:
-        self._interrupted = self._run is not None
-        if self._run is not None and not self._run.pid:
+        if self._run is None:
+            return
+        self._interrupted = True
+        if not self._run.pid:
             # Nothing has begun.
             self._run.kill()
-        elif self._run is not None and self._deadline == float("inf"):
+        elif self._deadline == float("inf"):
             self._run.signal(signal.SIGINT)
             self._deadline = time.monotonic() + GRACE_S
 
