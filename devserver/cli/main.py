@@ -95,6 +95,11 @@ def _dispatch(arguments: list[str]) -> int:
             return execute(given, command)
         arguments = ["exec", "--help"]
     if arguments[:1] == ["test"]:
+        from devserver.cli.test_client import quickly
+
+        code = quickly(arguments[1:])
+        if code is not None:
+            return code
         from devserver.cli.test import split as split_test
 
         given, words, watch = split_test(arguments[1:])

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from devserver.cli.exec import prepare
 from devserver.cli.main import report_notice
-from devserver.cli.test import check_pytest, path, umask, why_not_inherited
+from devserver.cli.test import check_pytest
+from devserver.cli.test_client import path, umask
 from devserver.config.project import project_root
 from devserver.config.target import Target
 from devserver.errors import UsageError
 from devserver.events import Notice
 from devserver.supervisor.forking import why_not_fork
 from devserver.supervisor.testing.arguments import added, why_plain
+from devserver.supervisor.testing.surroundings import not_inherited
 from devserver.supervisor.testing.watching import TestWatch
 from devserver.ui.keys import Keys
 from devserver.ui.test_lines import TestLines
@@ -39,7 +41,7 @@ def watch(given: Mapping[str, object], arguments: Sequence[str]) -> int:
         raise UsageError(
             f"{debugger} needs the terminal, which dev test --watch reads from.", hint="Leave --watch out."
         )
-    why = why_plain(every) or why_not_inherited(resolved.environment) or why_not_fork(environment)
+    why = why_plain(every) or not_inherited(resolved.environment) or why_not_fork(environment)
     if why:
         report_notice(Notice("info", f"Each run is a fresh process: {why}."))
     os.environ.update(resolved.environment)

@@ -230,7 +230,8 @@ def test_workers_of_xdist_run_all_in_a_fresh_process_each_time(project: Path) ->
         assert watch.wait(1).startswith("2 passed")
         said = [line for line in watch.lines if "Each run is a fresh process" in line]
         assert said == ["info: Each run is a fresh process: -p xdist decides which plugins are loaded."]
-        (project / "shop" / "price.py").write_text("def price():\n    return 3\n")
+        # Of another size: the workers are processes of Python's own, which take a save within a second for none.
+        (project / "shop" / "price.py").write_text("def price():\n    return 33\n")
         assert watch.wait(2) == "1 failed, 1 passed · shop/price.py"
 
 

@@ -10,7 +10,6 @@ anyio, is marked as if it had been.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import signal
 import socket
@@ -24,14 +23,13 @@ from devserver.supervisor import imports, worker
 from devserver.supervisor.channel import receive_first
 from devserver.supervisor.plan import Plan
 from devserver.supervisor.testing import run
+from devserver.supervisor.testing.installed import GROUP, Known, tell_pytest, with_plugins
 from devserver.supervisor.testing.parent import end_with
 from devserver.supervisor.zygote import Zygote, say
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-_GROUP = "pytest11"
-"""The entry points by which pytest finds its plugins."""
 _NEEDED = ("runpy", "pytest")
 """What every run imports."""
 
@@ -112,7 +110,9 @@ def _import_all(
         warnings.simplefilter("always")
         warnings.showwarning = note
         if import_all(_NEEDED) and "pytest" in sys.modules:
-            plugins, packages = _plugins()
+            installed = with_plugins(sys.path)
+            tell_pytest(installed)
+            plugins, packages = _plugins(installed)
             with _rewriting([*packages, *rewritten]) as hook:
                 marked = _marked(hook)
                 if import_all(plugins):
@@ -136,18 +136,17 @@ def _registrars(plugins: Collection[str], late: Collection[str]) -> dict[str, st
     return dict.fromkeys(own or plugins, why)
 
 
-def _plugins() -> tuple[dict[str, None], set[str]]:
+def _plugins(installed: dict[str, list[Known]]) -> tuple[dict[str, None], set[str]]:
     """The modules of the plugins that pytest would load, and the packages that it would rewrite for their sake."""
     from _pytest.config import _iter_rewritable_modules
 
     modules: dict[str, None] = {}
     packages: set[str] = set()
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
-        for distribution in importlib.metadata.distributions():
-            points = [point for point in distribution.entry_points if point.group == _GROUP]
-            if points:
-                modules.update(dict.fromkeys(point.module for point in points))
-                packages.update(_iter_rewritable_modules(str(file) for file in distribution.files or []))
+        for distributions in installed.values():
+            for each in distributions:
+                modules.update(dict.fromkeys(point.module for point in each.entry_points if point.group == GROUP))
+                packages.update(_iter_rewritable_modules(str(file) for file in each.files))
     return modules, packages
 
 

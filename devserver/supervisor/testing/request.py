@@ -1,6 +1,7 @@
 """What is asked of a test run: pytest's arguments, and all that a process started for them would have.
 
-It comes from another process of the same person's, so that it is read with care and has limits.
+It comes from another process of the same person's, so that it is read with care and has limits. It is made by a command
+that has to be quick, so that this imports little.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.supervisor.interpreter import interpreter_flags
 
@@ -20,8 +20,7 @@ ARGUMENTS_MAX = 100_000
 """More than a command line can hold (ARG_MAX) of any length."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One run.
 
     :ivar arguments: pytest's.

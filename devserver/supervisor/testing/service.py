@@ -8,17 +8,22 @@ asked.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable, Container, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver.config.sources import resolve
+from devserver.errors import DevserverError
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.forking import ForkSpawner, Zygote
+from devserver.supervisor.testing.arguments import added, why_plain
 from devserver.supervisor.testing.hosts import HostProcess, Hosts, Started, TestRun
 from devserver.supervisor.testing.request import Request, this_interpreter
 from devserver.supervisor.testing.run import STREAMS
-from devserver.supervisor.testing.surroundings import differing
+from devserver.supervisor.testing.surroundings import differing, not_inherited
 
 if TYPE_CHECKING:
     import selectors
@@ -72,9 +77,17 @@ class TestService:
         except ValueError as exc:
             asker.answer({"is": "plain", "why": f"dev run does not understand the request ({exc})"})
             return
+        streams = asker.take_descriptors()
+        if message.get("resolve"):
+            resolved = resolve_for(request)
+            if resolved is None:
+                for fd in streams:
+                    os.close(fd)
+                asker.answer({"is": "slow"})
+                return
+            request = resolved
         spawner = self._spawner()
         why = self._why_plain(request, spawner)
-        streams = asker.take_descriptors()
         if not why and len(streams) != STREAMS:
             why = "its standard streams did not arrive"
         environment = spawner.environment if isinstance(spawner, ForkSpawner) else None
@@ -119,6 +132,26 @@ class TestService:
             theirs.close()
             return "dev run has no warm process yet"
         return Zygote(environment, process, ours), ()
+
+
+def resolve_for(request: Request) -> Request | None:
+    """The request with the variables that ``dev exec`` would give; None when there is something to be said.
+
+    :param request: with the variables of whoever asked.
+    """
+    directory = Path(request.directory)
+    try:
+        resolved = resolve("run", {}, environ=request.environment, directory=directory)
+    except DevserverError:
+        return None
+    if resolved.directory != directory or (resolved.variables is not None and resolved.variables.warnings):
+        return None
+    environment = {**request.environment, **resolved.environment}
+    before, trouble = added(environment, directory, request.arguments)
+    why = trouble or why_plain([*before, *request.arguments]) or not_inherited(resolved.environment)
+    if why or importlib.util.find_spec("pytest") is None:
+        return None
+    return request._replace(environment=environment)
 
 
 def describe(names: list[str]) -> str:

@@ -24,5 +24,11 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name) and not _is_of_the_session(name))
 
 
+def not_inherited(variables: Mapping[str, str]) -> str:
+    """What keeps variables of env files from being given to an interpreter that runs; empty when nothing does."""
+    names = sorted(name for name in variables if name.startswith("PYTHON"))
+    return f"{names[0]} of an env file is read when Python starts" if names else ""
+
+
 def _is_of_the_session(name: str) -> bool:
     return name in _SESSION or name.startswith(_SESSION_BEGINNINGS)
