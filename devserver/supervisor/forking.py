@@ -229,11 +229,6 @@ class ForkSpawner:
         zygote = self._ready or self._coming
         return None if zygote is None else zygote.environment
 
-    @property
-    def warm(self) -> Sequence[str]:
-        """The modules that are warm, or will be."""
-        return self._warm.modules
-
     def retire(self) -> None:
         """Makes nothing any more; what has been made lives on."""
         self._closed = True

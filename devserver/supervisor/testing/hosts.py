@@ -56,7 +56,8 @@ class TestRun(ForkedProcess):
     :param request: what is wanted.
     :param streams: descriptors of its standard streams, ours to close.
     :param besides: what its first message says beyond the request.
-    :param on_message: called with what it tells before the last report.
+    :param on_start: called with its pid when it is there.
+    :param on_message: called with each message of its own.
     :param on_end: called once, with its exit code, or None and a reason when it could not be made.
     """
 
@@ -186,7 +187,7 @@ class Hosts:
         host = self._host if self._host is not None and self._host.environment == environment else None
         if host is None:
             self.renew()
-            why = self.prepare(environment)
+            why = self._prepare(environment)
             host = self._host
             if host is None:
                 run.why = why
@@ -204,7 +205,28 @@ class Hosts:
         """A run that is nobody's fork has ended."""
         self._on_exit(run, code)
 
-    def prepare(self, environment: Mapping[str, str]) -> str:
+    def renew(self) -> None:
+        """The next run is forked from another host; this one ends with its last run."""
+        host, self._host = self._host, None
+        coming, self._coming = self._coming, None
+        for each in (host, coming):
+            if each is not None:
+                self._retire(each)
+
+    def close(self) -> None:
+        """Ends every host and every run."""
+        self._closed = True
+        for run in [*self._runs]:
+            run.kill()
+        for host in [*self._all]:
+            self._forget(host)
+            host.end()
+        for run in [*self._runs]:
+            run.end(None)
+
+    # Hosts
+
+    def _prepare(self, environment: Mapping[str, str]) -> str:
         """Makes a host if there is none; why that is impossible, or an empty string."""
         if self._host is not None:
             return ""
@@ -232,27 +254,6 @@ class Hosts:
         self._all.append(host)
         self._register(host.channel, lambda: self._on_host(host))
         return host
-
-    def renew(self) -> None:
-        """The next run is forked from another host; this one ends with its last run."""
-        host, self._host = self._host, None
-        coming, self._coming = self._coming, None
-        for each in (host, coming):
-            if each is not None:
-                self._retire(each)
-
-    def close(self) -> None:
-        """Ends every host and every run."""
-        self._closed = True
-        for run in [*self._runs]:
-            run.kill()
-        for host in [*self._all]:
-            self._forget(host)
-            host.end()
-        for run in [*self._runs]:
-            run.end(None)
-
-    # Hosts
 
     def _retire(self, host: Zygote) -> None:
         for process in host.give_up():
@@ -319,7 +320,7 @@ class Hosts:
                 if isinstance(process, TestRun):
                     process.why = f"{name} {reason}, and the warm process does without it from now on"
                 process.start_cold()
-            self.prepare(host.environment)
+            self._prepare(host.environment)
 
     def _lost(self, host: Zygote) -> None:
         self._forget(host)

@@ -154,6 +154,8 @@ def _report(loaded: Mapping[str, str], first_party: Container[str], inherited: C
     rewritten = [name for name in modules if _is_rewritten(sys.modules[name])]
     sources = {path: ["", known] for path, known in loaded.items() if path in first_party}
     for name, module in [*sys.modules.items()]:
+        if name in inherited:
+            continue
         path = getattr(module, "__file__", None)
         if isinstance(path, str) and path.endswith(".py") and path in first_party:
             # What nobody has seen being loaded may have changed since.
