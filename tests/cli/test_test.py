@@ -317,6 +317,30 @@ def test_module_that_warns_when_it_is_imported_warns_in_each_run(project: Path, 
             wait_notice(running, "Test runs fork a process", 2)
 
 
+def test_plugin_that_a_conftest_names_is_warm_with_its_assertions_rewritten(project: Path, tmp_path: Path) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "named.py").write_text(
+        "import os, pytest\npid = os.getpid()\n\ndef check(a, b):\n    assert a == b\n\n"
+        "@pytest.fixture\ndef checked():\n    return check\n"
+    )
+    (project / "tests" / "conftest.py").write_text("pytest_plugins = ['named']\n")
+    (project / "tests" / "test_named.py").write_text(
+        "import named, os\nfrom pathlib import Path\n\ndef test_named(checked):\n"
+        "    Path('own').write_text(str(named.pid == os.getpid()))\n    checked([1], [2])\n"
+    )
+    environ = environment()
+    environ["PYTHONPATH"] += f"{os.pathsep}{packages}"
+    expected = plain(project, "tests/test_named.py", environ=environ)
+    assert "At index 0 diff: 1 != 2" in expected.stdout
+    with warm_run(project, environ=environ) as running:
+        for own in ("True", "False"):
+            found = dev_test(project, "tests/test_named.py", environ=environ)
+            assert (found.stderr, same(found.stdout)) == ("", same(expected.stdout))
+            assert (project / "own").read_text() == own
+            wait_notice(running, "Test runs fork a process", 2)
+
+
 def test_ctrl_c_ends_a_run_as_pytest_ends(project: Path, running: DevRun) -> None:
     (project / "tests" / "test_wait.py").write_text(WAITING)
     process = start(project, "-q", "tests/test_wait.py")
