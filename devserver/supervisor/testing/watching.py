@@ -331,6 +331,7 @@ class TestWatch:
             # It was interrupted for this, and what it was run for still counts.
             self._wanted.paths |= self._current.paths
             self._wanted.everything |= self._current.everything
+            self._wanted.failed |= self._current.failed
             self._wanted.since = self._current.since
             return
         if code is None:
@@ -385,8 +386,7 @@ class TestWatch:
             interpreter, sock = start_zygote(environment)
         except OSError as exc:
             return f"no process can be started ({exc.strerror})"
-        first = [name for name in app.modules if name not in self._hosts.warm.unfit]
-        return Zygote(environment, interpreter, SupervisorChannel(sock)), first
+        return Zygote(environment, interpreter, SupervisorChannel(sock)), app.modules if app.usable else ()
 
     # What happens outside
 
