@@ -65,7 +65,9 @@ HOMES = {
     "gunicorn": ["gunicorn.py"],
     "h11": ["protocol/http1/"],
     "httptools": ["protocol/http1/"],
+    "_pytest": ["supervisor/testing/"],
     "paste": ["app/paste.py"],
+    "pytest": ["supervisor/testing/"],
     "rich": ["ui/"],
     "setproctitle": ["supervisor/process_name.py"],
     "starlette": ["app/introspect.py", "devtools/"],
@@ -95,7 +97,15 @@ IO_MODULES = ("asyncio", "logging", "os", "selectors", "socket", "ssl", "subproc
 
 # Whoever ends the process must know that nobody above it wants to clean up: the commands; launch.run, which promises
 # what uvicorn.run does (exit code 3 when the app does not start); and workers, whose main function is their process.
-MAY_EXIT = ("__main__.py", "cli/", "gunicorn.py", "launch.py:run", "paste.py", "supervisor/worker.py")
+MAY_EXIT = (
+    "__main__.py",
+    "cli/",
+    "gunicorn.py",
+    "launch.py:run",
+    "paste.py",
+    "supervisor/testing/run.py",
+    "supervisor/worker.py",
+)
 
 RUNTIME_DEPENDENCIES = {
     "fastapi",

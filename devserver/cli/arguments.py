@@ -44,7 +44,7 @@ def read(arguments: Iterable[str], command: str = "run") -> dict[str, object]:
         elif word == "--":
             only_arguments = True
         else:
-            _take(word, words, known, found, command)
+            take(word, words, known, found, command)
     return found
 
 
@@ -64,7 +64,7 @@ def read_own(arguments: Iterable[str], command: str, names: Iterable[str]) -> tu
             break
         if word in HELP:
             return {"help": True}, []
-        _take(word, words, known, found, command)
+        take(word, words, known, found, command)
     return found, words[::-1]
 
 
@@ -118,9 +118,15 @@ def _take_gunicorn(name: str, given: str | None, words: list[str], found: dict[s
     return taken
 
 
-def _take(
+def take(
     word: str, words: list[str], known: dict[str, tuple[Field[Any], bool]], found: dict[str, object], command: str
 ) -> None:
+    """Takes one option, with its value, into what was found.
+
+    :param words: what follows, the last word first.
+    :param known: see :func:`spelled`.
+    :raises UsageError: see :func:`read`.
+    """
     name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
     if name not in known:
         if command == "prod" and _take_gunicorn(name, value if equals else None, words, found):

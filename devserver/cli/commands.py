@@ -246,6 +246,28 @@ def build(*, everything: bool = False) -> typer.Typer:
         words = f"{command} {mode} {env_file} {chdir} {strict_env}"
         raise AssertionError(f"exec.py reads the command line of dev exec, typer only shows its help: {words}")
 
+    @dev.command(
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
+    )
+    def test(
+        arguments: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="[--] [PYTEST ARGS]", help="As for pytest; -h shows its own help.", show_default=False
+            ),
+        ] = None,
+        watch: Annotated[
+            bool, typer.Option("--watch", help="Run again, after each save, what it may concern.")
+        ] = False,
+        mode: Annotated[str | None, typer.Option(metavar="NAME", help="Whose .env.NAME files to read.")] = None,
+        env_file: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A further file.")] = None,
+        chdir: Annotated[str | None, typer.Option(metavar="DIR", help="Folder to run it in.")] = None,
+        strict_env: Annotated[bool, typer.Option("--strict-env", help="Anything wrong in a file is an error.")] = False,
+    ) -> int:
+        """Run pytest with the variables that dev run would give the app, forked from a dev run if there is one."""
+        words = f"{arguments} {watch} {mode} {env_file} {chdir} {strict_env}"
+        raise AssertionError(f"test.py reads the command line of dev test, typer only shows its help: {words}")
+
     return dev
 
 
@@ -267,7 +289,7 @@ def _usage(exc: Any) -> UsageError:
     return no_such(name, [spelling for parameter in parameters for spelling in parameter.opts])
 
 
-_COMMANDS = "new, add, run, prod, ctl, config, routes, doctor, env and exec"
+_COMMANDS = "new, add, run, test, prod, ctl, config, routes, doctor, env and exec"
 
 
 def _command_hint(exc: Any, path: str) -> str:

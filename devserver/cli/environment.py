@@ -67,13 +67,13 @@ def project_environment(directory: Path, environ: Mapping[str, str]) -> Path | N
     return next((folder / ".venv" for folder in folders if _works(folder / ".venv")), None)
 
 
-def command_that_adds(environment: Path, directory: Path) -> str:
-    """How devserver gets into ``environment``."""
+def command_that_adds(environment: Path, directory: Path, package: str = "devserver") -> str:
+    """How a package gets into ``environment``."""
     if any((folder / "uv.lock").is_file() for folder in (directory, *directory.parents)):
-        return "uv add --dev devserver"
+        return f"uv add --dev {package}"
     if (environment / _BIN / "pip").is_file():
-        return f"{environment / _BIN / 'pip'} install devserver"
-    return f"uv pip install --python {environment} devserver"
+        return f"{environment / _BIN / 'pip'} install {package}"
+    return f"uv pip install --python {environment} {package}"
 
 
 def _works(environment: Path) -> bool:

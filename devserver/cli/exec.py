@@ -16,7 +16,7 @@ from devserver.cli.arguments import read_own
 from devserver.cli.environment import enter
 from devserver.cli.main import report_notice
 from devserver.cli.run import working_directory
-from devserver.config.sources import resolve
+from devserver.config.sources import Resolved, resolve
 from devserver.errors import UsageError
 
 OPTIONS = ("chdir", "env_file", "mode", "strict_env")
@@ -40,13 +40,32 @@ def execute(given: Mapping[str, object], command: Sequence[str]) -> int:
     """
     if not command:
         raise UsageError("dev exec needs a command.", hint="Write it behind two dashes: dev exec -- pytest -q")
+    _, environment = prepare(given)
+    program = _find(command[0], environment)
+    return become(program, command, environment)
+
+
+def prepare(given: Mapping[str, object]) -> tuple[Resolved, dict[str, str]]:
+    """Goes to the project's folder, and reads the variables that the app would get there.
+
+    :returns: the settings, and the variables of a process.
+    :raises UsageError: a setting is wrong.
+    """
     resolved = resolve("run", given, environ=os.environ, directory=working_directory())
     enter(resolved.directory)
     for finding in () if resolved.variables is None else resolved.variables.warnings:
         report_notice(finding.notice)
     os.chdir(resolved.directory)
-    environment = {**os.environ, **resolved.environment}
-    program = _find(command[0], environment)
+    return resolved, {**os.environ, **resolved.environment}
+
+
+def become(program: str, command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Has a program take the place of this process; on POSIX this returns only if that is impossible.
+
+    :param program: its path.
+    :param command: what it is called, and its arguments.
+    :raises UsageError: it cannot be executed.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "nt":

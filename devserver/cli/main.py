@@ -94,6 +94,24 @@ def _dispatch(arguments: list[str]) -> int:
         if "help" not in given:
             return execute(given, command)
         arguments = ["exec", "--help"]
+    if arguments[:1] == ["test"]:
+        from devserver.cli.test_client import quickly
+
+        code = quickly(arguments[1:])
+        if code is not None:
+            return code
+        from devserver.cli.test import split as split_test
+
+        given, words, watch = split_test(arguments[1:])
+        if "help" not in given:
+            if watch:
+                from devserver.cli.test_watch import watch as watch_tests
+
+                return watch_tests(given, words)
+            from devserver.cli.test import test
+
+            return test(given, words)
+        arguments = ["test", "--help"]
     from devserver.cli.commands import dispatch
 
     return dispatch(arguments)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from devserver.config.root import nearest_project
 from devserver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def project_root(target: Target, directory: Path) -> Path:
     start = Path(os.path.abspath(directory))
     if target.path is not None and not _is_installed(str(target.path)):
         start = Path(os.path.abspath(target.path.parent))
-    for folder in (start, *start.parents):
-        if (folder / "pyproject.toml").is_file():
-            return folder
+    found = nearest_project(start)
+    if found is not None:
+        return found
     base = Path(os.path.abspath(directory / target.search_path))
     return base if start.is_relative_to(base) else start
 

@@ -36,11 +36,15 @@ PENDING_MESSAGES_MAX = 10_000
 
 
 class LineBuffer:
-    """Cuts a stream of bytes into JSON objects; pure."""
+    """Cuts a stream of bytes into JSON objects; pure.
 
-    __slots__ = ("_pieces", "_size")
+    :param line_bytes_max: how long one may be; :data:`LINE_BYTES_MAX` when left out.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bytes_max", "_pieces", "_size")
+
+    def __init__(self, line_bytes_max: int | None = None) -> None:
+        self._bytes_max = LINE_BYTES_MAX if line_bytes_max is None else line_bytes_max
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -60,8 +64,8 @@ class LineBuffer:
         if rest:
             self._pieces.append(rest)
             self._size += len(rest)
-            if self._size > LINE_BYTES_MAX:
-                raise ValueError(f"a message of more than {LINE_BYTES_MAX} bytes")
+            if self._size > self._bytes_max:
+                raise ValueError(f"a message of more than {self._bytes_max} bytes")
         return messages
 
 
@@ -111,13 +115,18 @@ class Outbox:
 
 
 class Inbox:
-    """What arrives: bytes and descriptors become messages."""
+    """What arrives: bytes and descriptors become messages.
 
-    __slots__ = ("_fds", "_lines")
+    :param line_bytes_max: how long a message may be.
+    :param fds_max: how many descriptors may wait for their messages.
+    """
 
-    def __init__(self) -> None:
-        self._lines = LineBuffer()
+    __slots__ = ("_fds", "_fds_max", "_lines")
+
+    def __init__(self, line_bytes_max: int | None = None, fds_max: float = float("inf")) -> None:
+        self._lines = LineBuffer(line_bytes_max)
         self._fds: deque[int] = deque()
+        self._fds_max = fds_max
 
     def receive(self, sock: socket.socket) -> list[Message] | None:
         """The messages that are complete with what one read brings; None at the end.
@@ -129,6 +138,8 @@ class Inbox:
         for fd in fds:
             os.set_inheritable(fd, False)
         self._fds.extend(fds)
+        if len(self._fds) > self._fds_max:
+            raise ValueError(f"more than {self._fds_max} descriptors without a message")
         if not data:
             return None
         messages = self._lines.feed(data)
@@ -164,11 +175,11 @@ class SupervisorChannel:
 
     __slots__ = ("_inbox", "_outbox", "closed", "socket")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, inbox: Inbox | None = None) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.closed = False
-        self._inbox = Inbox()
+        self._inbox = Inbox() if inbox is None else inbox
         self._outbox = Outbox()
 
     def fileno(self) -> int:

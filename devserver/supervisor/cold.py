@@ -89,14 +89,17 @@ class ColdProcess:
         listeners: Sequence[int],
         environment: Mapping[str, str],
         terminal: int | None = None,
+        *,
+        module: str = WORKER,
     ) -> ColdProcess:
         """Starts a worker.
 
         :param channel: its end of the channel.
         :param terminal: its standard streams.
+        :param module: whose ``main`` it runs.
         :raises OSError: no process can be made.
         """
-        return cls(start_interpreter(WORKER, channel.fileno(), listeners, environment, terminal))
+        return cls(start_interpreter(module, channel.fileno(), listeners, environment, terminal))
 
     @property
     def pid(self) -> int:

@@ -12,15 +12,13 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from devserver.supervisor.cold import ColdProcess
 from devserver.supervisor.handle import kill_group
 from devserver.supervisor.plan import FORK, RETIRE, Plan
 
 if TYPE_CHECKING:
-    import subprocess
-
     from devserver.supervisor.channel import SupervisorChannel
     from devserver.supervisor.import_record import ImportRecord
 
@@ -46,6 +44,8 @@ class ForkedProcess:
         """When it has ended and was forked."""
         self.asked = False
         """A zygote has been asked to fork it."""
+        self.order = FORK
+        """How it is asked for."""
         self._killed = False
         self._listeners = listeners
         self._environment = environment
@@ -80,6 +80,9 @@ class ForkedProcess:
         self.channel.close()
         if self._killed:
             self.kill()
+
+    def retire(self) -> None:
+        """What it was forked from makes no more; a worker lives on."""
 
     def poll(self) -> int | None:
         """See :class:`~devserver.supervisor.handle.Process`."""
@@ -123,7 +126,7 @@ class Parent:
         if process.exit_code is None:
             # When it has just gone, _lost() comes next.
             with contextlib.suppress(OSError):
-                socket.send_fds(self.channel.socket, [FORK], [process.channel.fileno()])
+                socket.send_fds(self.channel.socket, [process.order], [process.channel.fileno()])
             process.asked = True
             self._asked.append(process)
 
@@ -170,6 +173,8 @@ class Parent:
 
     def retire(self) -> None:
         """It ends with its last worker."""
+        for process in [*self._children.values()]:
+            process.retire()
         with contextlib.suppress(OSError):
             self.channel.socket.send(RETIRE)
 
@@ -186,6 +191,16 @@ class Parent:
         self.channel.close()
 
 
+class Owned(Protocol):
+    """A process that can be ended: a :class:`subprocess.Popen`, or what a zygote has forked."""
+
+    def kill(self) -> None:
+        """Ends it."""
+
+    def wait(self) -> object:
+        """Returns when it has ended, if it is our own child."""
+
+
 class Zygote(Parent):
     """The supervisor's view of one zygote.
 
@@ -194,7 +209,7 @@ class Zygote(Parent):
     :param channel: to it.
     """
 
-    def __init__(self, basis: Mapping[str, str], process: subprocess.Popen[bytes], channel: SupervisorChannel) -> None:
+    def __init__(self, basis: Mapping[str, str], process: Owned, channel: SupervisorChannel) -> None:
         super().__init__(channel)
         self.environment = dict(basis)
         self._process = process

@@ -18,7 +18,7 @@ from typing import Any
 
 from devserver.supervisor import imports
 from devserver.supervisor.channel import encode
-from devserver.supervisor.plan import FORK, RETIRE
+from devserver.supervisor.plan import FORK, HOST, RETIRE
 
 
 def fork() -> int:
@@ -50,6 +50,8 @@ class Forker:
         self._children: dict[int, int] = {} if child is None else {os.pidfd_open(child): child}
         """Descriptor of the child's end (a pidfd) → its pid."""
         self._retiring = False
+        self.order = b""
+        """In a child: what it was made for."""
         # Objects that the collector never looks at stay in pages that parent and children share. Imports leave next to
         # no garbage (141 objects of a FastAPI app's), and looking for it first would take 24 ms of every start.
         gc.freeze()
@@ -72,9 +74,10 @@ class Forker:
                     data, received, _, _ = socket.recv_fds(self._sock, 1, 1)
                 except OSError:
                     data, received = b"", []
-                if data == FORK:
+                if data in {FORK, HOST}:
                     channel = self._fork(received[0], poll)
                     if channel is not None:
+                        self.order = data
                         return channel
                 elif data == RETIRE:
                     self._retiring = True
@@ -83,11 +86,9 @@ class Forker:
         return None
 
     def _fork(self, channel_fd: int, poll: select.poll) -> socket.socket | None:
-        threads = imports.thread_count()
-        # Fewer are fine: OpenBLAS ends its own before a fork, and makes them again when it needs them.
-        if threads > self._threads:
+        reason = self.why_not()
+        if reason:
             os.close(channel_fd)
-            reason = f"{threads} threads run in it, where {self._threads} did"
             say(self._sock, {"is": "refused", "reason": reason})
             return None
         pid = fork()
@@ -108,6 +109,12 @@ class Forker:
             os.close(pidfd)
         imports.be_apart()
         return socket.socket(fileno=channel_fd)
+
+    def why_not(self) -> str:
+        """Why nothing can be forked, or an empty string."""
+        threads = imports.thread_count()
+        # Fewer are fine: OpenBLAS ends its own before a fork, and makes them again when it needs them.
+        return f"{threads} threads run in it, where {self._threads} did" if threads > self._threads else ""
 
     def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)

@@ -173,6 +173,23 @@ class ForkSpawner:
     def stale(self, unfit: Mapping[str, str]) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`; a zygote that is stale has said so itself."""
 
+    def fork(self, process: ForkedProcess) -> Mapping[str, str] | None:
+        """Has something else than a worker forked, as soon as that is possible.
+
+        :returns: the variables of the workers that it is a sibling of; None when there is no zygote.
+        """
+        zygote = self._ready or self._coming
+        if zygote is None:
+            return None
+        zygote.fork(process)
+        return zygote.environment
+
+    @property
+    def environment(self) -> Mapping[str, str] | None:
+        """The variables of what is forked now; None when nothing is."""
+        zygote = self._ready or self._coming
+        return None if zygote is None else zygote.environment
+
     def retire(self) -> None:
         """Makes nothing any more; what has been made lives on."""
         self._closed = True

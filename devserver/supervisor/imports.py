@@ -33,12 +33,13 @@ _HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "/proc/")
 """Beginnings of the names of files that processes may share."""
 
 
-def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: bool) -> Probe:
+def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: bool, probe: Probe | None = None) -> Probe:
     """Imports what can be imported of ``modules``, in that order; returns what was seen.
 
     :param to_fork: this process will be forked, so that threads and open files count; seen on Linux only.
+    :param probe: looks on, in the place of a new one.
     """
-    probe = Probe(first_party, to_fork=to_fork)
+    probe = Probe(first_party, to_fork=to_fork) if probe is None else probe
     sys.meta_path.insert(0, probe)
     try:
         for name in modules:
@@ -100,6 +101,11 @@ class Probe:
             self._adopt(name, spec)
         return spec
 
+    def blame(self, reason: str) -> None:
+        """What is being executed must leave the warm set for this reason."""
+        if self._running:
+            self._blame(self._running[-1], reason)
+
     def _adopt(self, name: str, spec: ModuleSpec) -> None:
         if self._is_own(spec):
             self._blame(name, "is the project's own")
@@ -150,7 +156,8 @@ class Probe:
                 self._blame(name, f"leaves {left[0]} open")
 
     def _blame(self, name: str, reason: str) -> None:
-        self.unfit[name] = reason
+        if not self.unfit.get(name):
+            self.unfit[name] = reason
         for importer in self._running:
             self.unfit.setdefault(importer, "")
 

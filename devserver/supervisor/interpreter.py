@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 def start_interpreter(
@@ -23,6 +25,9 @@ def start_interpreter(
     :param terminal: its standard streams; without it it writes where we do, and can read nothing.
     :raises OSError: no process can be made.
     """
+    # Not at the top: who only asks for the options starts nothing.
+    import subprocess
+
     # The path comes first: with "-c" it begins with the current folder, where a user's queue.py would replace Python's.
     code = f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!a}; from {module} import main; main({channel_fd})"
     return subprocess.Popen(

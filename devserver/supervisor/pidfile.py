@@ -26,7 +26,7 @@ class PidFile:
         """
         self._final, self.path = self.path, f"{self.path}.2" if beside else self.path
         other = self.read()
-        if other not in {0, os.getpid()} and _lives(other):
+        if other not in {0, os.getpid()} and is_alive(other):
             raise ConfigError(
                 f"--pid: {self.path} belongs to process {other}, which is running.",
                 hint="Stop that one first, or give another file.",
@@ -63,7 +63,8 @@ class PidFile:
                 os.unlink(self.path)
 
 
-def _lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,8 +13,24 @@ if TYPE_CHECKING:
 
 FORK = b"F"
 """Make a worker; the worker's end of its channel comes along with the byte."""
+HOST = b"H"
+"""Make a test host (:mod:`devserver.supervisor.testing.host`), in the same way."""
 RETIRE = b"R"
 """Make no more, and end with the last one."""
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What a test host must know besides.
+
+    :ivar root: the project's root folder.
+    :ivar rewritten: those of the modules whose assertions pytest has rewritten.
+    :ivar without: plugins that it may not import.
+    """
+
+    root: str
+    rewritten: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,7 @@ class Plan:
     :ivar descriptors: how many descriptors follow, one with each message: of the listening sockets, and at last of the
         standard streams if ``terminal``.
     :ivar terminal: the workers' standard streams are not the supervisor's.
+    :ivar tests: only of what forks test runs.
     """
 
     modules: tuple[str, ...]
@@ -34,6 +51,7 @@ class Plan:
     environment: Mapping[str, str]
     descriptors: int
     terminal: bool = False
+    tests: Tests | None = None
 
     def to_message(self) -> Message:
         """The plan as a message."""

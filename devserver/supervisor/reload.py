@@ -59,12 +59,14 @@ from devserver.supervisor.cold import ColdSpawner
 from devserver.supervisor.forking import ForkSpawner, why_not_fork, why_not_standby
 from devserver.supervisor.handle import Handle, Job, Process, Spawner
 from devserver.supervisor.observers import shows_requests
+from devserver.supervisor.rendezvous import Rendezvous
 from devserver.supervisor.repeat import Repeater, Request
 from devserver.supervisor.saves import Saves
 from devserver.supervisor.signals import STOP_SIGNALS, SignalQueue
 from devserver.supervisor.standby import StandbySpawner
 from devserver.supervisor.statements import Statements
 from devserver.supervisor.terminal import Screen, Terminal
+from devserver.supervisor.testing.service import TestService
 from devserver.supervisor.variables import WorkerVariables
 
 if TYPE_CHECKING:
@@ -181,6 +183,14 @@ class ReloadSupervisor:
             delay_s=config.reload_delay,
             poll=config.poll,
         )
+        self._tests = TestService(
+            self._root,
+            self._first_party,
+            lambda: self._spawner,
+            search_path=os.path.abspath(target.search_path or directory),
+            say=emitter.emit,
+        )
+        self._rendezvous = Rendezvous(self._root, {"test": self._tests.answer})
         self._incoming: deque[_Incoming] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -229,6 +239,7 @@ class ReloadSupervisor:
                 if self._terminal is not None:
                     self._terminal.attach(self._selector, self.post)
                 self._attach_spawner()
+                self._open_rendezvous()
                 if self._spawner.why:
                     self._emitter.emit(Notice("info", f"{_MODES[self._spawner.mode]}: {self._spawner.why}."))
                 self._spawn(None)
@@ -371,6 +382,12 @@ class ReloadSupervisor:
 
     def _attach_spawner(self) -> None:
         self._spawner.attach(self._selector, None if self._terminal is None else self._terminal.fd)
+
+    def _open_rendezvous(self) -> None:
+        self._tests.attach(self._selector)
+        why = self._rendezvous.open(self._selector)
+        if why:
+            self._emitter.emit(Notice("debug", f"Other commands cannot ask this one: {why}."))
 
     def _trust_less(self, error: str, path: str) -> None:
         """A worker was misled by what was imported before, or by a checkpoint before the file ``path``."""
@@ -783,6 +800,8 @@ class ReloadSupervisor:
             handle.close()
         for _, fd in self._connections:
             os.close(fd)
+        self._rendezvous.close()
+        self._tests.close()
         for spawner in (self._spawner, *self._retired):
             spawner.close()
         if self._terminal is not None:

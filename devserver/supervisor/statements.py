@@ -42,15 +42,33 @@ class Statements:
         return frozenset().union(*(names for _, names in self._known.values()))
 
 
-def imported(source: bytes) -> frozenset[str]:
-    """The names of the modules that a source text imports, relative ones left out."""
+def imported(source: bytes, package: str | None = None) -> frozenset[str]:
+    """The names of the modules that a source text imports.
+
+    :param package: the package that the text's module is in, from which relative names start; None leaves those out.
+    """
     found: set[bytes] = set()
-    for package, members, modules in _STATEMENT.findall(source):
+    for origin, members, modules in _STATEMENT.findall(source):
         if modules:
             found.update(match[1] for match in map(_NAME.match, map(bytes.strip, modules.split(b","))) if match)
-        elif not package.startswith(b"."):
-            found.add(package)
+            continue
+        origin = _absolute(origin, package)
+        if origin:
+            found.add(origin)
             listed = re.sub(rb"#[^\n]*", b"", members).strip(b"() \t\r\n")
             names = map(_NAME.match, map(bytes.strip, listed.split(b",")))
-            found.update(package + b"." + match[1] for match in names if match)
+            found.update(origin + b"." + match[1] for match in names if match)
     return frozenset(name.decode("utf-8", "replace") for name in found)
+
+
+def _absolute(name: bytes, package: str | None) -> bytes:
+    """``name`` without dots at its beginning; empty when it cannot be known."""
+    rest = name.lstrip(b".")
+    level = len(name) - len(rest)
+    if not level:
+        return name
+    parts = package.split(".") if package else []
+    if len(parts) < level:
+        return b""
+    base = ".".join(parts[: len(parts) - level + 1]).encode()
+    return base + b"." + rest if rest else base

@@ -29,9 +29,10 @@ class WarmSet:
     """What a zygote of this project is made of.
 
     :param root: the project's root folder.
+    :param file: where it is kept, seen from there.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, file: Path = FILE) -> None:
         self.modules: list[str] = []
         """Names, in the order of their first import."""
         self.variables: dict[str, str] = {}
@@ -40,7 +41,7 @@ class WarmSet:
         """Modules that no zygote may import → why."""
         self.wanted: frozenset[str] = frozenset()
         """What the project's own code names in its import statements."""
-        self._path = Path(root, FILE)
+        self._path = Path(root, file)
         self._unknown: tuple[str, ...] = ()
         self._read()
 
@@ -107,6 +108,7 @@ class WarmSet:
         try:
             kept: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
             if kept["version"] == _VERSION and kept["packages"] == fingerprint():
+                self._take(kept)
                 self.modules = list(map(str, kept["modules"]))[:_MODULES_MAX]
                 self.unfit = {str(name): str(why) for name, why in kept["unfit"].items()}
                 self.wanted = frozenset(map(str, kept["wanted"]))
@@ -115,8 +117,16 @@ class WarmSet:
             # Not there, or not ours: it is learned again.
             self.modules, self.unfit, self.wanted, self._unknown = [], {}, frozenset(), ()
 
+    def _take(self, kept: dict[str, Any]) -> None:
+        """Reads what a subclass keeps besides; what is wrong with it may raise as it comes."""
+
+    def _besides(self) -> dict[str, Any]:
+        """What a subclass keeps besides."""
+        return {}
+
     def _write(self) -> None:
         kept = {
+            **self._besides(),
             "version": _VERSION,
             "packages": fingerprint(),
             "modules": self.modules[:_MODULES_MAX],

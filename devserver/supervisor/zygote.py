@@ -19,7 +19,7 @@ import sys
 from devserver.supervisor import imports, worker
 from devserver.supervisor.channel import receive_first
 from devserver.supervisor.forker import Forker, say
-from devserver.supervisor.plan import Plan
+from devserver.supervisor.plan import HOST, Plan
 
 
 def main(channel_fd: int) -> None:
@@ -42,6 +42,10 @@ def main(channel_fd: int) -> None:
         for standard in (0, 1, 2):
             os.dup2(terminal, standard)
         os.close(terminal)
+    if plan.tests is not None:
+        from devserver.supervisor.testing import host
+
+        host.host(sock, plan)
     worker.set_environment(plan.environment)
     probe = imports.warm_up(plan.modules, plan.first_party, to_fork=True)
     if probe.unfit:
@@ -55,6 +59,10 @@ def main(channel_fd: int) -> None:
     if channel is None:
         # Functions registered with atexit belong to the workers.
         os._exit(0)
+    if forker.order == HOST:
+        from devserver.supervisor.testing import host
+
+        host.from_zygote(channel, listeners)
     # From here on this is a worker.
     inheritance = worker.Inheritance(names, tuple(listeners), forker.origins)
     del forker, sock, probe, received

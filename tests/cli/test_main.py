@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["qqqq"],
             (
                 "error: No such command 'qqqq'.\n\n"
-                "hint: The commands are new, add, run, prod, ctl, config, routes, doctor, env and exec.\n"
+                "hint: The commands are new, add, run, test, prod, ctl, config, routes, doctor, env and exec.\n"
             ),
         ),
         (["config", "--jsn"], "error: No such option --jsn; did you mean --json?\n"),

@@ -57,13 +57,16 @@ class DevRun:
 
 
 @contextmanager
-def dev_run(*arguments: str, directory: Path, environ: Mapping[str, str] | None = None) -> Iterator[DevRun]:
-    """Runs the app that ``arguments`` name until the block ends; it answers under ``url`` when the block begins."""
+def dev_run(*arguments: str, directory: Path, environ: Mapping[str, str | None] | None = None) -> Iterator[DevRun]:
+    """Runs the app that ``arguments`` name until the block ends; it answers under ``url`` when the block begins.
+
+    :param environ: variables besides ours; None takes one away.
+    """
     command = [sys.executable, "-m", "devserver", "run", *arguments, "--port", "0", "--ui", "json", "--no-access-log"]
     process = subprocess.Popen(
         command,
         cwd=directory,
-        env={**os.environ, **(environ or {})},
+        env={name: value for name, value in {**os.environ, **(environ or {})}.items() if value is not None},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
