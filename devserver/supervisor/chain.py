@@ -22,6 +22,11 @@ class Chain:
         self._links: list[Checkpoint] = []
 
     @property
+    def links(self) -> Sequence[Checkpoint]:
+        """All of them, in the order of the import."""
+        return tuple(self._links)
+
+    @property
     def last(self) -> Checkpoint | None:
         """The one that has imported most."""
         return self._links[-1] if self._links else None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from devserver.supervisor.file_recorder import FileRecorder
 
 WORTH_S = 0.01
-"""A checkpoint takes some milliseconds and a process; a shorter import than this is as soon done again."""
+"""A checkpoint takes some milliseconds and a process; what took less of the processor is as soon done again."""
 FOLDERS_MAX = 1000
 """An app that lists more folders while it is imported is looking for something else than its modules."""
 
@@ -97,7 +97,7 @@ class Checkpoints:
         for folder in sys.path:
             self._search(os.path.abspath(folder))
         self._recording = True
-        self._since = time.perf_counter()
+        self._since = time.process_time()
 
     def end(self) -> None:
         """The import is over."""
@@ -110,7 +110,7 @@ class Checkpoints:
         if path not in self._wanted:
             return False
         self._wanted.remove(path)
-        return time.perf_counter() - self._since >= WORTH_S
+        return time.process_time() - self._since >= WORTH_S
 
     def obstacle(self) -> str:
         """What the import has done that a later worker would not do again, or an empty string.
@@ -159,7 +159,7 @@ class Checkpoints:
                 {"is": "checkpoint", "pid": os.getpid(), "waits": os.getppid(), "path": path, **record.to_message()},
                 ours.detach(),
             )
-            self._since = time.perf_counter()
+            self._since = time.process_time()
             self._recording = True
             return None
         ours.close()

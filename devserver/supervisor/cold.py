@@ -56,6 +56,8 @@ class ColdSpawner:
     def learned(self, process: Process, modules: Sequence[str], variables: Mapping[str, str], wanted: Set[str]) -> None:
         """See :class:`Spawner`; nothing is kept warm."""
 
+    checkpoints: ClassVar[Sequence[tuple[str, int]]] = ()
+
     def keep(self, process: Process, message: Message) -> bool:  # noqa: ARG002
         """See :class:`Spawner`; its workers leave none."""
         return False

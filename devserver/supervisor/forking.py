@@ -165,6 +165,11 @@ class ForkSpawner:
             checkpoint.retire()
         return True
 
+    @property
+    def checkpoints(self) -> Sequence[tuple[str, int]]:
+        """See :class:`~devserver.supervisor.handle.Spawner`."""
+        return [(link.path, link.pid) for link in self._chain.links]
+
     def distrust_checkpoints(self) -> None:
         """See :class:`~devserver.supervisor.handle.Spawner`."""
         self._chain.length_max = 0

@@ -143,6 +143,10 @@ class Spawner(Protocol):
         :param message: what the worker has told, with an ``fd`` that belongs to whoever returns True.
         """
 
+    @property
+    def checkpoints(self) -> Sequence[tuple[str, int]]:
+        """The file that comes next in each checkpoint there is, and the pid of the process that waits there."""
+
     def distrust_checkpoints(self) -> None:
         """An import that went on from one has failed, and does not in a fresh process: there are to be none."""
 

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from devserver.supervisor.channel import Message
     from devserver.supervisor.early import Early
     from devserver.supervisor.observers import Teller
+    from devserver.supervisor.rendezvous import Asker
 
 GRACE_S = 2.0
 """What stands for "no limit" of the graceful and of the shutdown time-out: a reload is being waited for."""
@@ -190,7 +191,7 @@ class ReloadSupervisor:
             search_path=os.path.abspath(target.search_path or directory),
             say=emitter.emit,
         )
-        self._rendezvous = Rendezvous(self._root, {"test": self._tests.answer})
+        self._rendezvous = Rendezvous(self._root, {"test": self._tests.answer, "state": self._tell_state})
         self._incoming: deque[_Incoming] = deque()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -382,6 +383,11 @@ class ReloadSupervisor:
 
     def _attach_spawner(self) -> None:
         self._spawner.attach(self._selector, None if self._terminal is None else self._terminal.fd)
+
+    def _tell_state(self, asker: Asker, _: Message) -> None:
+        """What ``dev doctor`` asks."""
+        waiting = [{"path": path, "pid": pid} for path, pid in self._spawner.checkpoints]
+        asker.answer({"is": "state", "pid": os.getpid(), "mode": self._spawner.mode, "checkpoints": waiting})
 
     def _open_rendezvous(self) -> None:
         self._tests.attach(self._selector)

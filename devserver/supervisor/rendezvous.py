@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from devserver.supervisor.channel import Inbox, SupervisorChannel
+from devserver.supervisor.channel import Inbox, SupervisorChannel, encode, receive_first
 from devserver.supervisor.pidfile import is_alive
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".devserver"
 ASKERS_MAX = 16
+ANSWER_S = 1.0
 DESCRIPTORS_MAX = 3
 LINE_BYTES_MAX = 8 * 1024 * 1024
 """Arguments and variables of a process together: what the kernel takes is 2 MiB by default."""
@@ -203,6 +204,24 @@ def connect(root: str | Path) -> socket.socket | None:
                 pass
             sock.close()
     return None
+
+
+def ask(root: str | Path, what: str, *, timeout_s: float = ANSWER_S) -> Message | None:
+    """What the ``dev run`` in this project answers; None when there is none, or it says nothing in that time.
+
+    :param root: the project's root folder.
+    :param what: the question.
+    """
+    sock = connect(root)
+    if sock is None:
+        return None
+    with sock:
+        sock.settimeout(timeout_s)
+        try:
+            sock.sendall(encode({"do": what}))
+            return receive_first(sock).message
+        except (OSError, EOFError, ValueError):
+            return None
 
 
 def _sweep(folder: str, keep: str) -> list[str]:

@@ -99,6 +99,8 @@ class StandbySpawner:
             self._discard()
         self._prepare()
 
+    checkpoints: ClassVar[Sequence[tuple[str, int]]] = ()
+
     def keep(self, process: Process, message: Message) -> bool:  # noqa: ARG002
         """See :class:`~devserver.supervisor.handle.Spawner`; its workers leave none."""
         return False

@@ -70,6 +70,8 @@ PAUSE_S = 0.5
 """How long our threads may take to end before a checkpoint is done without."""
 ROUTES_S = 0.3
 """After the app serves; the first request comes first."""
+ROUTES_GARBAGE = 100_000
+"""How many objects may come, beyond those that go, before one looks for garbage while routes are made."""
 IDLE_S = 0.02
 """How long nobody must be waiting."""
 NICE = 19
@@ -317,17 +319,17 @@ class Worker:
         A request that is there already builds them itself, and two who build at once hinder each other.
         """
         until = time.monotonic() + ROUTES_S
-        # What is made now stays, whoever makes it.
-        collects = gc.isenabled()
-        gc.disable()
+        # What is made now stays, whoever makes it: looking for garbage in it takes a twentieth of the time.
+        thresholds = gc.get_threshold()
+        gc.set_threshold(ROUTES_GARBAGE)
         state = None if self._server is None else self._server.server_state
         time.sleep(IDLE_S)
         while state is not None and state.tasks and time.monotonic() < until:
             time.sleep(IDLE_S)
         if self._app is not None:
             build_routes(self._app)
-        if collects:
-            gc.enable()
+        if gc.get_threshold()[0] == ROUTES_GARBAGE:
+            gc.set_threshold(*thresholds)
         if self._job.inspects:
             time.sleep(max(0.0, until - time.monotonic()))
             self._tell_routes(self._app)

@@ -11,6 +11,7 @@ be), ``refused`` and ``exited``.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -47,6 +48,8 @@ def main(channel_fd: int) -> None:
 
         host.host(sock, plan)
     worker.set_environment(plan.environment)
+    # What workers need when files have been saved.
+    importlib.import_module("devserver.supervisor.checkpoint")
     probe = imports.warm_up(plan.modules, plan.first_party, to_fork=True)
     if probe.unfit:
         say(sock, {"is": "unfit", "modules": probe.unfit})

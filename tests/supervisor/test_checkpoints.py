@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reload import Project, Session, alive, answering, serve, until
+from tests.support.reload import CHECKOUT, Project, Session, alive, answering, serve, until
 
 MODULES = ("a", "b", "c")
-SLOW = "import time\ntime.sleep(0.015)\n"
+SLOW = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.015:\n    pass\n"
 """At the end of a module: what follows is worth a checkpoint."""
 SHOWN = "' '.join(f'{m.VALUE}:{m.RUN}' for m in (a, b, c))"
 """Of each module its value, and a number of its own for each time that it was run."""
@@ -369,6 +371,26 @@ def test_newer_save_ends_an_import_that_went_on(project: Project) -> None:
         assert values(session) == ["1", "quick", "1"]
 
 
+def test_doctor_tells_what_memory_they_take(project: Project) -> None:
+    command = [sys.executable, "-m", "devserver", "doctor", "main:app", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+
+    def told() -> list[str]:
+        found = subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+        texts = [finding["what"] for finding in json.loads(found.stdout)]
+        return [text for text in texts if "can go on" in text]
+
+    assert told() == []
+    with serve(project) as session:
+        assert told() == []
+        prepare(session, project, "b")
+        (text,) = told()
+        match = re.fullmatch(r"dev run \((\d+)\) can go on with an import before b\.py \((\d+\.\d) MiB\); .*", text)
+        assert match is not None
+        assert int(match[1]) == session.process.pid
+        assert 0 < float(match[2]) < 30
+
+
 # Nothing is stale
 
 
@@ -394,7 +416,7 @@ def test_random_edits_of_all_modules_are_never_stale(tmp_path: Path) -> None:
         used = [name for name in names[:index] if dice.random() < 0.4]
         total = " + ".join([str(value), *(f"{name}.V" for name in used)])
         imports = "".join(f"import {name}\n" for name in used)
-        return f"{imports}import time\ntime.sleep(0.004)\nV = ({total}) % 1000003\n"
+        return f"{imports}{SLOW.replace('0.015', '0.004')}V = ({total}) % 1000003\n"
 
     for index, name in enumerate(names):
         project.write(f"{name}.py", source(index, index))

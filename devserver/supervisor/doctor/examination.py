@@ -16,6 +16,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("packages", python.packages),
     ("environment", python.environment),
     ("reload mode", python.reload_mode),
+    ("checkpoints", python.checkpoints),
     ("watching", machine.polling),
     ("folders", machine.watched_folders),
     ("env files", project.env_files),

@@ -7,8 +7,10 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 
 from devserver.config.project import project_interpreter
+from devserver.supervisor import rendezvous
 from devserver.supervisor.doctor.case import ERROR, NOTE, WARNING, Case, Finding
 from devserver.supervisor.forking import why_not_fork
 
@@ -118,6 +120,34 @@ def reload_mode(case: Case) -> Iterator[Finding]:
     }
     severity = WARNING if config.reload_mode == "fork" else NOTE
     yield Finding(severity, f"Saves take longer than they could: {why}.", "--reload-mode", remedies.get(why, ""))
+
+
+def checkpoints(case: Case) -> Iterator[Finding]:
+    """What the ``dev run`` in this project keeps for the next save, and the memory that it takes."""
+    state = rendezvous.ask(case.root, "state")
+    if state is None or state.get("is") != "state":
+        return
+    told = []
+    for waiting in state["checkpoints"]:
+        private_kib = _private_kib(case, int(waiting["pid"]))
+        if private_kib is not None:
+            told.append(f"{case.shown(Path(waiting['path']))} ({private_kib / 1024:.1f} MiB)")
+    if told:
+        yield Finding(
+            NOTE,
+            f"dev run ({state['pid']}) can go on with an import before {', '.join(told)}; "
+            "the memory is what each process shares with no other.",
+            "--reload-checkpoints",
+        )
+
+
+def _private_kib(case: Case, pid: int) -> int | None:
+    """Memory of a process that is nobody else's (proc_pid_smaps(5)); None when it has ended."""
+    try:
+        text = (case.proc / str(pid) / "smaps_rollup").read_text()
+    except OSError:
+        return None
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
 
 
 def process_name(case: Case) -> Iterator[Finding]:
