@@ -64,7 +64,7 @@ def _round(python: str, folder: Path, found: dict[str, list[float]], arguments: 
     found[BASE].append(_run(python, folder, "pytest"))
     port = free_port()
     command = [python, "-m", "devserver", "run", "--port", str(port)]
-    with ServerProcess(command, port, core=None, directory=folder, env=_environment()) as server:
+    with ServerProcess(command, port, core=None, directory=folder, env=_environment(folder)) as server:
         server.wait_ready()
         time.sleep(arguments.settle)
         found["dev test, first"].append(_run(python, folder, "devserver", "test"))
@@ -87,7 +87,11 @@ def _run(python: str, folder: Path, *words: str) -> float:
     """How long it takes, in seconds."""
     began = time.perf_counter()
     done = subprocess.run(
-        [python, "-m", *words, "-q"], cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True
+        [python, "-m", *words, "-q"],
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
     )
     duration_s = time.perf_counter() - began
     if done.returncode != 0 or b"22 passed" not in done.stdout or done.stderr:
@@ -101,7 +105,7 @@ def _watching(python: str, folder: Path) -> Iterator[list[str]]:
     process = subprocess.Popen(
         [python, "-m", "devserver", "test", "--watch"],
         cwd=folder,
-        env=_environment(),
+        env=_environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -133,8 +137,11 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def _environment() -> dict[str, str]:
-    return {**clean_environment(), "PYTHONPATH": str(ROOT)}
+def _environment(folder: Path) -> dict[str, str]:
+    # pytest removes what earlier runs have left in its temporary folder, other people's included.
+    temporary = folder.with_name("temporary")
+    temporary.mkdir(exist_ok=True)
+    return {**clean_environment(), "PYTHONPATH": str(ROOT), "PYTEST_DEBUG_TEMPROOT": str(temporary)}
 
 
 def _markdown(found: dict[str, list[float]], machine: dict[str, str], rounds: int) -> str:
