@@ -18,6 +18,8 @@ from tests.support.dev_test import dev_test, environment, make_project
 from tests.support.reload import PATIENCE_S, Project, until
 from tests.support.terminal import OnTerminal, on_terminal
 
+pytestmark = pytest.mark.once
+
 FILES = {
     "shop/__init__.py": "",
     "shop/price.py": "def price():\n    return 1\n",
@@ -235,7 +237,6 @@ def test_workers_of_xdist_run_all_in_a_fresh_process_each_time(project: Path) ->
         assert watch.wait(2) == "1 failed, 1 passed · shop/price.py"
 
 
-@pytest.mark.once
 def test_platform_that_cannot_fork_starts_a_fresh_process_each_time(project: Path) -> None:
     with watching(project, COVERAGE_PROCESS_START="none.cfg") as watch:
         assert watch.wait(1) == "2 passed · 2 files"

@@ -16,6 +16,8 @@ import pytest
 from tests.support.dev_run import dev_run
 from tests.support.server import PATIENCE_S, command
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

@@ -20,6 +20,7 @@ from devserver.scaffold.names import names_of
 from devserver.scaffold.plan import Answers, plan
 from devserver.scaffold.provenance import Provenance
 from devserver.scaffold.write import write
+from tests.support.typing_cache import mypy_cache
 
 pytestmark = pytest.mark.once
 
@@ -46,12 +47,6 @@ PAIRWISE = [
     ("auth", "realtime", "frontend"),
 ]
 CHOSEN = list(every_combination()) if os.environ.get("DEVSERVER_TEST_COMBINATIONS") == "all" else PAIRWISE
-
-
-@pytest.fixture(scope="module")
-def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What mypy learns of the libraries serves all projects."""
-    return tmp_path_factory.mktemp("mypy")
 
 
 def check(folder: Path, *words: str, **environ: str) -> None:
@@ -82,9 +77,11 @@ def test_pairwise_has_every_pair() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("features", CHOSEN, ids=lambda features: "+".join(features) or "api")
-def test_project_passes_its_own_checks(features: tuple[str, ...], tmp_path: Path, mypy_cache: Path) -> None:
+def test_project_passes_its_own_checks(
+    features: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     template, _ = CATALOG.preset("api")
     name = NAMES[CHOSEN.index(features) % len(NAMES)]
     answers = Answers(names_of(name, dependencies=template.dependencies()), "api", CATALOG.closure(template, features))
@@ -99,16 +96,19 @@ def test_project_passes_its_own_checks(features: tuple[str, ...], tmp_path: Path
             assert not [line for line in text.splitlines() if line != line.rstrip()], each.path
     check(project, "ruff", "format", "--check", "--diff", "--no-cache", ".")
     check(project, "ruff", "check", "--no-cache", ".")
-    check(project, "mypy", "--cache-dir", str(mypy_cache))
+    with mypy_cache(tmp_path_factory) as cache:
+        check(project, "mypy", "--cache-dir", str(cache))
     check(project, "pytest", "-q", "-x", "-p", "no:cacheprovider")
 
 
 @pytest.mark.slow
-def test_minimal_project_passes_its_own_checks(tmp_path: Path, mypy_cache: Path) -> None:
+@pytest.mark.timeout(300)
+def test_minimal_project_passes_its_own_checks(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in NAMES:
         project = tmp_path / name
         write(project, plan(Answers(names_of(name), "minimal"), CATALOG, PROVENANCE))
         check(project, "ruff", "format", "--check", "--diff", "--no-cache", ".")
         check(project, "ruff", "check", "--no-cache", ".")
-    check(project, "mypy", "--cache-dir", str(mypy_cache))
+    with mypy_cache(tmp_path_factory) as cache:
+        check(project, "mypy", "--cache-dir", str(cache))
     check(project, "pytest", "-q", "-x", "-p", "no:cacheprovider")

@@ -14,6 +14,8 @@ import pytest
 from tests.support.reload import Project, answering, state, until
 from tests.support.terminal import CANONICAL, OnTerminal, on_terminal
 
+pytestmark = pytest.mark.once
+
 FOOTER = "r reload · o open"
 FASTAPI = """
 from fastapi import FastAPI

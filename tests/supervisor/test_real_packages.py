@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.reload import Project, answering, serve
 
+pytestmark = pytest.mark.once
+
 PACKAGES = {
     "numpy": ("numpy", "float((numpy.ones((400, 400)) @ numpy.ones((400, 400))).sum())", "64000000.0"),
     "pandas with pyarrow": (

@@ -14,6 +14,8 @@ from devserver.supervisor.succession import HOLD_S
 from tests.support.reload import PATIENCE_S, Answer, Project, alive, state, until
 from tests.support.terminal import CANONICAL, OnTerminal, on_terminal
 
+pytestmark = pytest.mark.once
+
 APP = """
 import asyncio, getpass, os, signal, sys, termios, threading, tty
 

@@ -28,6 +28,7 @@ from tests.support.clients import tool
 from tests.support.ports import free_port, listens
 from tests.support.postgres import Postgres, postgres
 from tests.support.reload import until
+from tests.support.typing_cache import mypy_cache
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -93,10 +94,12 @@ def run(project: Path, *words: str, **added: str) -> None:
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}"
 
 
-def test_template_is_formatted_linted_and_typed(project: Path) -> None:
+@pytest.mark.timeout(300)
+def test_template_is_formatted_linted_and_typed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     run(project, "ruff", "format", "--check", ".")
     run(project, "ruff", "check", ".")
-    run(project, "mypy")
+    with mypy_cache(tmp_path_factory) as cache:
+        run(project, "mypy", "--cache-dir", str(cache))
 
 
 def test_template_passes_its_tests(project: Path, new_database: Callable[[str], str]) -> None:
