@@ -20,6 +20,8 @@ from tests.support.ports import free_port
 from tests.support.prod import Running
 from tests.support.reload import CHECKOUT, PATIENCE_S, until
 
+pytestmark = pytest.mark.once
+
 APP = """
 import asyncio, os, time
 from contextlib import asynccontextmanager

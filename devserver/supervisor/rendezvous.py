@@ -1,6 +1,8 @@
-"""Where other commands find a running ``dev run``: a Unix socket in the project's ``.devserver/`` folder.
+"""Where other commands find a running ``dev run``: a Unix socket in a folder of the user's own.
 
-Its name holds the pid, so that several may run in a project and what a dead one has left is known for what it is. Only
+It is not in the project: not every file system takes sockets, and what copies a project, such as the building of an
+image, fails on one. Its name says which project it is for, and holds the pid, so that several may run in a project and
+what a dead one has left is known for what it is. Only
 processes of the same user are listened to, and only a socket of the same user's is believed. A question is a message
 with a ``do`` member; descriptors may come before it. Whoever asks is bounded in number and in what it sends, and nobody
 waits for it.
@@ -13,24 +15,33 @@ import os
 import re
 import selectors
 import socket
+import stat
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from devserver.app.source_loader import content_hash
 from devserver.supervisor.channel import Inbox, SupervisorChannel, encode, receive_first
 from devserver.supervisor.pidfile import is_alive
 
 if TYPE_CHECKING:
     from devserver.supervisor.channel import Message
 
-FOLDER = ".devserver"
 ASKERS_MAX = 16
 ANSWER_S = 1.0
 DESCRIPTORS_MAX = 3
 LINE_BYTES_MAX = 8 * 1024 * 1024
 """Arguments and variables of a process together: what the kernel takes is 2 MiB by default."""
-_NAME = re.compile(r"run-(\d+)\.sock")
+_NAME = re.compile(r"([0-9a-f]{32})-(\d+)\.sock")
+
+
+def socket_path(root: str | Path, pid: int) -> Path:
+    """Where the ``dev run`` that is process ``pid`` listens.
+
+    :param root: the project's root folder.
+    """
+    return _folder() / f"{_digest(root)}-{pid}.sock"
 
 
 class Asker:
@@ -81,32 +92,30 @@ class Rendezvous:
     """
 
     def __init__(self, root: str, questions: Mapping[str, Question]) -> None:
-        self._folder = Path(root, FOLDER)
+        self._path = socket_path(root, os.getpid())
         self._questions = questions
         self._selector: selectors.BaseSelector | None = None
         self._socket: socket.socket | None = None
-        self._name = f"run-{os.getpid()}.sock"
         self._askers: list[Asker] = []
 
     def open(self, selector: selectors.BaseSelector) -> str:
         """Begins to listen; why that is impossible, or an empty string."""
-        if not hasattr(socket, "SO_PEERCRED") or not os.path.isdir("/proc/self/fd"):
+        if not hasattr(socket, "SO_PEERCRED"):
             return "this platform does not say who connects to a socket"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = self._path.parent
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            ignore = self._folder / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
-            with _short(self._folder) as folder:
-                _sweep(folder, self._name)
-                sock.bind(f"{folder}/{self._name}")
-                # Before anybody can connect.
-                os.chmod(f"{folder}/{self._name}", 0o600)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if not _is_private(folder):
+                sock.close()
+                return f"{folder} is not this user's alone"
+            _sweep(folder)
+            self._path.unlink(missing_ok=True)
+            sock.bind(str(self._path))
             sock.listen(ASKERS_MAX)
         except OSError as exc:
             sock.close()
-            return f"{self._folder} takes no socket ({exc.strerror})"
+            return f"{folder} takes no socket ({exc.strerror})"
         sock.setblocking(False)
         self._socket, self._selector = sock, selector
         selector.register(sock, selectors.EVENT_READ, self._accept)
@@ -121,7 +130,7 @@ class Rendezvous:
             self._socket.close()
             self._socket = None
             with contextlib.suppress(OSError):
-                (self._folder / self._name).unlink()
+                self._path.unlink()
 
     def _accept(self) -> None:
         if self._socket is None:
@@ -189,14 +198,16 @@ def connect(root: str | Path) -> socket.socket | None:
 
     :param root: the project's root folder.
     """
-    folder = Path(root, FOLDER)
-    if not hasattr(socket, "SO_PEERCRED") or not folder.is_dir():
+    if not hasattr(socket, "SO_PEERCRED"):
         return None
-    with contextlib.suppress(OSError), _short(folder) as short:
-        for name in _sweep(short, ""):
+    folder, digest = _folder(), _digest(root)
+    with contextlib.suppress(OSError):
+        for path in _sweep(folder) if _is_private(folder) else ():
+            if not path.name.startswith(digest):
+                continue
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                sock.connect(f"{short}/{name}")
+                sock.connect(str(path))
                 if _is_ours(sock):
                     return sock
             except OSError:
@@ -224,30 +235,43 @@ def ask(root: str | Path, what: str, *, timeout_s: float = ANSWER_S) -> Message 
             return None
 
 
-def _sweep(folder: str, keep: str) -> list[str]:
-    """The names of the sockets of living processes, newest first; others are removed, and one of the name ``keep``."""
-    found: list[tuple[float, str]] = []
+def _folder() -> Path:
+    """The folder for all projects of this user: that of the session, or else in ``/tmp``.
+
+    Not where a variable says: the commands that are to find each other need not have the same ones.
+    """
+    uid = os.geteuid()
+    base = Path(f"/run/user/{uid}")
+    return (base if _is_private(base) else Path("/tmp")) / f"devserver-{uid}"
+
+
+def _digest(root: str | Path) -> str:
+    return content_hash(os.fsencode(os.path.realpath(root)))
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder that nobody else can write to, or put in its place."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _sweep(folder: Path) -> list[Path]:
+    """The sockets of living processes, newest first; others are removed."""
+    found: list[tuple[float, Path]] = []
     for name in os.listdir(folder):
         match = _NAME.fullmatch(name)
         if match is None:
             continue
-        path = f"{folder}/{name}"
+        path = folder / name
         with contextlib.suppress(OSError):
-            if name == keep or not is_alive(int(match[1])):
-                os.unlink(path)
+            if is_alive(int(match[2])):
+                found.append((path.stat().st_mtime, path))
             else:
-                found.append((os.stat(path).st_mtime, name))
-    return [name for _, name in sorted(found, reverse=True)]
-
-
-@contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """A path to the folder that is short enough for the address of a socket, which has 108 bytes."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
+                path.unlink()
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _is_ours(sock: socket.socket) -> bool:

@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.projects import REPOSITORY, write_files
+
+pytestmark = pytest.mark.once
 
 APP = "from fastapi import FastAPI\napp = FastAPI()\n"
 _QUIET = ("PYTHON", "DEVSERVER", "FASTAPI", "COVERAGE", "WATCHFILES", "VIRTUAL_ENV", "PORT", "GIT")

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.projects import REPOSITORY, write_files
 
+pytestmark = pytest.mark.once
+
 MAIN = """
     import os
 

@@ -18,6 +18,7 @@ import pytest
 
 from devserver.cli.test import split
 from devserver.errors import UsageError
+from devserver.supervisor.rendezvous import socket_path
 from tests.support.dev_run import DevRun, dev_run
 from tests.support.dev_test import (
     dev_test,
@@ -31,6 +32,8 @@ from tests.support.dev_test import (
 )
 from tests.support.reload import PATIENCE_S, Project, alive, answering, state, until
 from tests.support.terminal import on_terminal
+
+pytestmark = pytest.mark.once
 
 LOOKING = """
     import json, os, sys
@@ -412,16 +415,17 @@ def test_killed_dev_run_takes_its_test_runs_along_and_that_is_told(project: Path
         assert "error: dev run has ended, and the tests with it." in output
         until(lambda: not alive(pid))
     # What it has left is ignored, and removed.
-    assert list((project / ".devserver").glob("run-*.sock"))
+    socket = socket_path(project, running.process.pid)
+    assert socket.exists()
     assert dev_test(project, "-q", "tests/test_look.py").returncode == 0
     assert not look(project)["forked"]
-    assert not list((project / ".devserver").glob("run-*.sock"))
+    assert not socket.exists()
 
 
 def test_dev_run_that_is_stopped_leaves_no_socket(project: Path) -> None:
     with warm_run(project) as running:
-        (socket,) = (project / ".devserver").glob("run-*.sock")
-        assert socket.stat().st_mode & 0o777 == 0o600
+        socket = socket_path(project, running.process.pid)
+        assert socket.exists()
         running.stop()
         assert not socket.exists()
 

@@ -179,12 +179,14 @@ def test_slow_request_is_told_with_where_its_time_went(monkeypatch: pytest.Monke
         return 1
 
     with contextlib.contextmanager(inspected)(app, slow_s=0.04) as watched:
-        (note,) = watched.get("/slow").notes
+        # On a busy machine there may be another about the blocked loop.
+        (note,) = [note for note in watched.get("/slow").notes if note.startswith("dependencies")]
         found = re.fullmatch(r"dependencies (\d+) ms, endpoint (\d+) ms, response model \d+ ms", note)
         assert found is not None
         assert int(found[1]) >= 30
         assert int(found[2]) >= 20
-        assert watched.get("/quick").notes == ()
+        other = watched.get("/quick")
+        assert other.duration_s >= 0.04 or other.notes == ()
 
 
 def test_method_that_is_not_allowed_says_which_is(watched: Watched) -> None:

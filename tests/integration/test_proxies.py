@@ -16,6 +16,8 @@ from tests.support.ports import peers_of
 from tests.support.proxies import haproxy, nginx
 from tests.support.server import PATIENCE_S, Program, command, read_all
 
+pytestmark = pytest.mark.once
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager

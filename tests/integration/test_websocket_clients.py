@@ -626,6 +626,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CompletionStage;
+import java.util.function.Function;
 
 class Talk implements WebSocket.Listener {
     private final String[] words;
@@ -634,6 +635,8 @@ class Talk implements WebSocket.Listener {
     private final StringBuilder text = new StringBuilder();
     private ByteBuffer binary = ByteBuffer.allocate(2_000_000);
     private int at = 5;
+    // One after the other: an answer may be here before the sending of its question is over.
+    private CompletableFuture<WebSocket> sent = new CompletableFuture<>();
 
     Talk(String[] words) { this.words = words; }
 
@@ -663,21 +666,20 @@ class Talk implements WebSocket.Listener {
         }
     }
 
-    private void next(WebSocket socket) {
+    private void next() {
         int code = Integer.parseInt(words[3]);
         if (at == words.length) {
             at += 1;
-            if (code == 0) socket.sendText("close", true);
-            else socket.sendClose(code, new String(decode(words[4]), StandardCharsets.UTF_8));
+            String reason = new String(decode(words[4]), StandardCharsets.UTF_8);
+            send(each -> code == 0 ? each.sendText("close", true) : each.sendClose(code, reason));
             return;
         }
         String[] step = words[at++].split(":", -1);
         String[] parts = step[1].split(",", -1);
-        CompletableFuture<WebSocket> sent = CompletableFuture.completedFuture(socket);
         for (int index = 0; index < parts.length; index++) {
             byte[] part = decode(parts[index]);
             boolean last = index == parts.length - 1;
-            sent = sent.thenCompose(each -> switch (step[0]) {
+            send(each -> switch (step[0]) {
                 case "ping" -> each.sendPing(ByteBuffer.wrap(part));
                 case "text" -> each.sendText(new String(part, StandardCharsets.UTF_8), last);
                 default -> each.sendBinary(ByteBuffer.wrap(part), last);
@@ -685,7 +687,12 @@ class Talk implements WebSocket.Listener {
         }
     }
 
-    private void hear(WebSocket socket, String kind, byte[] data) {
+    private void send(Function<WebSocket, CompletableFuture<WebSocket>> what) {
+        sent = sent.thenCompose(what);
+        sent.exceptionally(error -> { closed.completeExceptionally(error); return null; });
+    }
+
+    private void hear(String kind, byte[] data) {
         try {
             StringBuilder digest = new StringBuilder();
             for (byte each : Arrays.copyOf(MessageDigest.getInstance("SHA-256").digest(data), 8))
@@ -694,7 +701,7 @@ class Talk implements WebSocket.Listener {
         } catch (java.security.NoSuchAlgorithmException exception) {
             throw new IllegalStateException(exception);
         }
-        next(socket);
+        next();
     }
 
     private static byte[] decode(String word) { return Base64.getDecoder().decode(word); }
@@ -706,8 +713,9 @@ class Talk implements WebSocket.Listener {
     }
 
     @Override public void onOpen(WebSocket socket) {
+        sent.complete(socket);
+        next();
         socket.request(Long.MAX_VALUE);
-        next(socket);
     }
 
     @Override public CompletionStage<?> onText(WebSocket socket, CharSequence data, boolean last) {
@@ -715,7 +723,7 @@ class Talk implements WebSocket.Listener {
         if (last) {
             byte[] whole = text.toString().getBytes(StandardCharsets.UTF_8);
             text.setLength(0);
-            hear(socket, "text", whole);
+            hear("text", whole);
         }
         return null;
     }
@@ -725,13 +733,13 @@ class Talk implements WebSocket.Listener {
         if (last) {
             byte[] whole = taken(binary.flip());
             binary.clear();
-            hear(socket, "binary", whole);
+            hear("binary", whole);
         }
         return null;
     }
 
     @Override public CompletionStage<?> onPong(WebSocket socket, ByteBuffer data) {
-        hear(socket, "pong", taken(data));
+        hear("pong", taken(data));
         return null;
     }
 

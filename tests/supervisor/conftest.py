@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["cold", pytest.param("standby", marks=pytest.mark.once), "fork"])
+@pytest.fixture(params=["fork", *(pytest.param(mode, marks=pytest.mark.once) for mode in ("cold", "standby"))])
 def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     """A project whose ``main.py`` answers with 1, reloaded in each of the modes."""
     project = Project(tmp_path / "project", mode=request.param)

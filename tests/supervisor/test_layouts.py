@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.reload import CHECKOUT, Project, Session, answering, serve, until
 
+pytestmark = pytest.mark.once
+
 MEMBER = """
 [project]
 name = "{name}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.supervisor import rendezvous
-from devserver.supervisor.rendezvous import Asker, Rendezvous, connect
+from devserver.supervisor.rendezvous import Asker, Rendezvous, connect, socket_path
 from tests.support.reload import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_question_is_answered_and_descriptors_come_along(tmp_path: Path) -> None
     assert os.read(reader, 10) == b"here"
     os.close(reader)
     os.close(writer)
-    assert not list((tmp_path / ".devserver").glob("*.sock"))
+    assert not socket_path(tmp_path, os.getpid()).exists()
 
 
 def test_unknown_question_gets_those_that_there_are(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_unknown_question_gets_those_that_there_are(tmp_path: Path) -> None:
         assert hear(sock) == {"is": "unknown", "known": ["echo"]}
 
 
-def test_path_may_be_longer_than_an_address_of_a_socket(tmp_path: Path) -> None:
+def test_project_may_be_deeper_than_an_address_of_a_socket(tmp_path: Path) -> None:
     root = tmp_path / ("long" * 30) / ("longer" * 20)
     root.mkdir(parents=True)
     with listening(root), found(root) as sock:
@@ -104,13 +104,14 @@ def test_path_may_be_longer_than_an_address_of_a_socket(tmp_path: Path) -> None:
 
 def test_only_the_same_user_is_heard_and_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(tmp_path) as asked:
-        (path,) = (tmp_path / ".devserver").glob("run-*.sock")
-        assert path.stat().st_mode & 0o777 == 0o600
+        path = socket_path(tmp_path, os.getpid())
+        assert path.parent.stat().st_mode & 0o777 == 0o700
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         assert connect(tmp_path) is None
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))
-            say(sock, {"do": "echo"})
+            with contextlib.suppress(BrokenPipeError):
+                say(sock, {"do": "echo"})
             wait_end(sock)
         assert asked == []
 
@@ -171,25 +172,33 @@ def test_whoever_goes_is_noticed(tmp_path: Path) -> None:
 
 def test_socket_of_a_dead_process_is_ignored_and_removed(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    folder = tmp_path / ".devserver"
-    folder.mkdir()
-    stale = folder / f"run-{int(ended.stdout)}.sock"
+    stale, reused = socket_path(tmp_path, int(ended.stdout)), socket_path(tmp_path, 1)
+    stale.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))
     # One whose number belongs to another process now does not answer, and stays.
-    reused = folder / "run-1.sock"
     reused.touch()
     assert connect(tmp_path) is None
     assert not stale.exists()
     assert reused.exists()
+    reused.unlink()
     with listening(tmp_path), found(tmp_path) as sock:
         say(sock, {"do": "echo"})
         assert hear(sock) is not None
 
 
-def test_folder_that_takes_no_socket_is_told(tmp_path: Path) -> None:
-    (tmp_path / ".devserver").write_text("")
+def test_folder_that_takes_no_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "sockets"
+    monkeypatch.setattr(rendezvous, "_folder", lambda: folder)
     selector = selectors.DefaultSelector()
+    folder.mkdir(mode=0o755)
+    assert Rendezvous(str(tmp_path), {}).open(selector) == f"{folder} is not this user's alone"
+    assert connect(tmp_path) is None
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert Rendezvous(str(tmp_path), {}).open(selector) == f"{folder} is not this user's alone"
+    folder.unlink()
+    folder.write_text("")
     assert "takes no socket" in Rendezvous(str(tmp_path), {}).open(selector)
     assert connect(tmp_path) is None
     selector.close()

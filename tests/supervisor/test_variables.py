@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from devserver.config import Config
 from devserver.events import EnvironmentChanged, Event, Notice
 from devserver.supervisor.variables import WorkerVariables
 from tests.support.reload import Project, Session, answering, serve, until
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.once
 
 APP = answering("'|'.join(f'{name}={os.environ.get(name)}' for name in ('A', 'B', 'REAL'))", before="import os")
 
