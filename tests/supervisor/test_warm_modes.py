@@ -418,9 +418,12 @@ def descriptors(pids: Iterable[int]) -> list[int]:
 
 
 def proportional_kib(pid: int) -> int:
-    """Memory of a process; what it shares with others counts in part (PSS in proc_pid_smaps(5))."""
+    """Memory of a process; what it shares with others counts in part (PSS in proc_pid_smaps(5)).
+
+    That of files is left out: it changes with what unrelated processes have mapped.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 
 
 def has_one_child(pid: int) -> bool:
