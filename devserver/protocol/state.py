@@ -156,7 +156,7 @@ class ServerState:
         self.trusted_peers: TrustedPeers | None = None
         self.forwarded: ForwardedHeaders | None = None
         if config.proxy_headers:
-            self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
+            self.trusted_peers = TrustedPeers(config.trusted_proxies)
             self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
         self.root_path = config.root_path
         self.root_path_raw = raw_path(config.root_path)
