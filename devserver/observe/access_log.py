@@ -27,6 +27,7 @@ from devserver.observe.access_format import (
     Renderer,
     atoms_format,
     describe,
+    is_json,
     json_format,
     text_format,
     uvicorn_args,
@@ -57,6 +58,7 @@ class AccessLog:
         self._path = "" if config.access_log_file == "-" else config.access_log_file
         self._custom: Renderer | None = atoms_format(config.access_log_format) if config.access_log_format else None
         self._json = config.log_format == "json"
+        self._json_lines = is_json(config.access_log_format) if config.access_log_format else self._json
         self._wanted = config.access_log
         self._renderers: dict[str, Renderer] = {}
         self._events: list[Finished] = []
@@ -176,7 +178,7 @@ class AccessLog:
         with self._drop_lock:
             count, self._dropped = self._dropped, 0
         message = f"… {count} access lines dropped"
-        if self._json and self._custom is None:
+        if self._json_lines:
             record = logging.LogRecord(self._logger.name, logging.WARNING, __file__, 0, message, None, None)
             line = JsonFormatter().format(record)
         else:

@@ -245,7 +245,8 @@ class AccessFormatter(ColourizedFormatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``timestamp`` (RFC 3339, UTC, ms), ``level``, ``logger``, ``message`` and ``exception``.
 
-    Access records give the members of the access lines of ``--log-format json`` as well.
+    Access records give the members of the access lines of ``--log-format json`` as well. What a program adds with
+    ``extra={...}`` becomes members under the same names, unless one of the above has the name.
     """
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -263,12 +264,42 @@ class JsonFormatter(logging.Formatter):
         access = record.__dict__.get("access")
         if isinstance(access, dict):
             members.update(access)
+        for name, value in record.__dict__.items():
+            if name not in _NO_EXTRA:
+                members.setdefault(str(name), value)
         text = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         if text:
             members["exception"] = text
         if record.stack_info:
             members["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(members, separators=(",", ":"), default=repr)
+        return _to_json(members)
+
+
+_NO_EXTRA = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "access",
+    "asctime",
+    "color_message",
+    "duration_ms",
+    "line",
+    "message",
+    "taskName",
+}
+"""Attributes of a record that nobody has added with ``extra``."""
+
+
+def _to_json(members: Mapping[str, Any]) -> str:
+    """One JSON object; a member that JSON cannot hold (NaN, a cycle, a key that is no text) is shown by its repr."""
+    try:
+        return json.dumps(members, separators=(",", ":"), default=repr, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps({name: _holdable(value) for name, value in members.items()}, separators=(",", ":"))
+
+
+def _holdable(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, default=repr, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
 
 
 class StreamHandler(logging.StreamHandler[TextIO]):
