@@ -96,8 +96,31 @@ def _control(value: Any) -> dict[str, Any]:
     return {"control": value} if value else {}
 
 
+_LOG_DEFAULTS: Mapping[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["error_console"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["console"], "propagate": False},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stdout"},
+        "error_console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"},
+    },
+    "formatters": {
+        "generic": {
+            "format": "%(asctime)s [%(process)d] [%(levelname)s] %(message)s",
+            "datefmt": "[%Y-%m-%d %H:%M:%S %z]",
+            "class": "logging.Formatter",
+        }
+    },
+}
+"""Sections that gunicorn adds to a logconfig_dict which lacks them."""
+
+
 def _log_dict(value: Any) -> dict[str, Any]:
-    return {"log_config": value} if value else {}
+    return {"log_config": {**_LOG_DEFAULTS, **value}} if value else {}
 
 
 def _cert_reqs(value: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from devserver.events import (
     ServerStopping,
     WorkerDied,
 )
-from devserver.observe import log_config
+from devserver.observe import foreign_loggers, log_config
 from devserver.observe.access_format import RESET, status_text
 from devserver.observe.escaping import escape_text, printable
 from devserver.observe.writer import EXIT_WAIT_S, Outlet, Pump
@@ -77,7 +77,6 @@ def configure(config: Config) -> None:
             _adjust(settings, config)
         log_config.apply(settings, log_config.describe(config.log_config))
         _give_colors()
-        _adopt_uvicorn()
     if config.log_level is not None:
         level = LEVELS[config.log_level.lower()] if isinstance(config.log_level, str) else config.log_level
         for name in ("devserver", "devserver.error", "devserver.access"):
@@ -89,6 +88,7 @@ def configure(config: Config) -> None:
     elif config.access_log_file != "-" and config.log_config is not None:
         # The file takes the place of our own handler; handlers of the user's keep theirs.
         access.handlers = [handler for handler in access.handlers if not is_our_access_handler(handler)]
+    foreign_loggers.offer(handlers=config.log_config is not None)
 
 
 def _adjust(settings: dict[str, Any], config: Config) -> None:
@@ -113,13 +113,6 @@ def _give_colors() -> None:
             if isinstance(formatter, ColourizedFormatter) and formatter.use_colors is None:
                 stream = getattr(handler, "stream", None)
                 handler.setFormatter(formatter.with_colors(stream is not None and wants_colors(stream, os.environ)))
-
-
-def _adopt_uvicorn() -> None:
-    """Lets what an app writes to uvicorn's loggers come out where ours does, unless uvicorn itself set them up."""
-    theirs = logging.getLogger("uvicorn")
-    if not theirs.handlers:
-        theirs.parent = logging.getLogger("devserver")
 
 
 def reopen_files() -> None:
@@ -391,16 +384,21 @@ def is_our_access_handler(handler: logging.Handler) -> bool:
 
 
 class LogObserver:
-    """Turns events into records of the logger ``devserver.error``.
+    """Turns events into records of the logger ``devserver.error``, or of one that stands in for it
+    (:mod:`devserver.observe.foreign_loggers`).
 
     :param config: decides nothing yet that the loggers' own settings do not.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._logger = logging.getLogger("devserver.error")
+        self._ours = logging.getLogger("devserver.error")
         self._refusals = 0
         self._refused_since = 0.0
+
+    @property
+    def _logger(self) -> logging.Logger:
+        return foreign_loggers.stand_in(self._ours, foreign_loggers.ERROR)
 
     def attach(self, emitter: Emitter, *, told_elsewhere: bool = False, worker: bool = False) -> None:
         """Listens to everything that is worth a line.

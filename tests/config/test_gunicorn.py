@@ -76,6 +76,15 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("bind = ['127.0.0.1:1', 'unix:/x']", {"bind": ("127.0.0.1:1", "unix:/x")}),
         ("max_requests = 100\nmax_requests_jitter = 5", {"limit_max_requests": 100, "limit_max_requests_jitter": 5}),
         ("max_requests = 0", {"limit_max_requests": None}),
+        (
+            "logconfig_dict = {'loggers': {'gunicorn.access': {'level': 'ERROR'}}}",
+            {
+                "log_config": {
+                    **gunicorn._LOG_DEFAULTS,
+                    "loggers": {"gunicorn.access": {"level": "ERROR"}},
+                }
+            },
+        ),
         ("timeout = 60\ngraceful_timeout = 10\nkeepalive = 3", {"timeout_worker": 60, "timeout_keep_alive": 3}),
         ("accesslog = None", {"access_log": False}),
         ("accesslog = 'a.log'", {"access_log": True, "access_log_file": "a.log"}),
