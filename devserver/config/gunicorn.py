@@ -120,7 +120,9 @@ _LOG_DEFAULTS: Mapping[str, Any] = {
 
 
 def _log_dict(value: Any) -> dict[str, Any]:
-    return {"log_config": {**_LOG_DEFAULTS, **value}} if value else {}
+    if not value:
+        return {}
+    return {"log_config": {**_LOG_DEFAULTS, **value} if isinstance(value, Mapping) else value}
 
 
 def _cert_reqs(value: Any) -> dict[str, Any]:

@@ -13,11 +13,12 @@ The defaults written here are those of the Python API, which are uvicorn's. ``ru
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, field
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Self, TypeAlias
 
 from devserver.config import option as options
 from devserver.config.option import option
@@ -807,6 +808,17 @@ class Config:
             object.__setattr__(self, known.name, options.check(known, getattr(self, known.name), known.name))
         _contradictions(self)
         object.__setattr__(self, "notices", tuple(_stand_ins(self)))
+
+    def changed(self, **changes: Any) -> Self:
+        """Makes a copy with other values, which are checked; what a subclass has added is kept.
+
+        :raises ConfigError: a value is wrong.
+        """
+        made = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
+        made.__post_init__()
+        return made
 
     @property
     def should_reload(self) -> bool:

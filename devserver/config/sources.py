@@ -87,6 +87,10 @@ class Resolved:
     hooks: dict[str, Hook] = field(default_factory=dict)
     """Functions of the file of ``--config``."""
 
+    def with_config(self, config: Config) -> Resolved:
+        """Makes a copy with another Config."""
+        return dataclasses.replace(self, config=config)
+
 
 def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, str], directory: Path) -> Resolved:
     """Reads every source and makes the ``Config`` of one command.
@@ -195,7 +199,7 @@ def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> 
         if getattr(config, field_name) is None and found is not None and _says_something(field_name, found):
             known = settings.by_name(field_name)
             changed = {field_name: options.check(known, options.parse(known, found, name), name)}
-            config = dataclasses.replace(config, **changed)
+            config = config.changed(**changed)
             origins[field_name] = name
     notices += [notice for notice in config.notices if notice not in notices]
     return Resolved(config, origins, tuple(notices), added, read, directory)
