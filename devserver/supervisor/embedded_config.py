@@ -13,7 +13,7 @@ import warnings
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from devserver.config import settings
 from devserver.config.sources import complete
@@ -84,6 +84,11 @@ class Config(settings.Config):
                 f"Make another one with dataclasses.replace(config, {name}=...)."
             )
         object.__setattr__(self, name, value)
+
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_results": SimpleNamespace()}
