@@ -11,6 +11,7 @@ Asked once a batch of access lines and once a record of the error log, never in 
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import NamedTuple
 
 ERROR = ("uvicorn.error", "gunicorn.error")
@@ -40,12 +41,15 @@ _offered: dict[str, _State] = {}
 """How each logger was left by :func:`offer`."""
 
 
-def offer(*, handlers: bool) -> None:
+def offer(*, handlers: bool, families: Container[str] = ("uvicorn", "gunicorn")) -> None:
     """Makes the loggers copies of ours, except those that somebody has changed already.
 
     :param handlers: whether ours were given handlers; otherwise only a level that ours have is copied.
+    :param families: the servers whose loggers are meant.
     """
     for name, original in _ORIGINALS.items():
+        if name.partition(".")[0] not in families:
+            continue
         theirs, ours = logging.getLogger(name), logging.getLogger(original)
         now = _state(theirs)
         if _belongs_to_its_server(name):
