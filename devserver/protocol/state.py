@@ -158,7 +158,7 @@ class ServerState:
         self.on_limit: Callable[[], None] = _ignore
         """Called once, when ``limit_max_requests`` is reached."""
         self.on_fatal: Callable[[BaseException], None] = _ignore_exception
-        """Called with a SystemExit or KeyboardInterrupt that the app raised."""
+        """Called with a KeyboardInterrupt that came out of the app."""
         self.failure_response: FailureResponse | None = None
         """Makes the page shown when an app raises; None for a bare 500."""
         self.first_party: Container[str] = ()

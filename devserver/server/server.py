@@ -385,7 +385,7 @@ class Server:
         self.should_exit = True
 
     def _on_fatal(self, exc: BaseException) -> None:
-        """The app raised SystemExit or KeyboardInterrupt: it leaves :meth:`serve` once everything has stopped."""
+        """A KeyboardInterrupt came out of the app: it leaves :meth:`serve` once everything has stopped."""
         self._fatal = exc
         self.should_exit = True
 

@@ -600,7 +600,8 @@ class Exchange:
             return
         if self.connection.lost and means_disconnected(exc):
             return
-        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        if isinstance(exc, KeyboardInterrupt):
+            # Ctrl+C where nobody handles the signal. A SystemExit is the app's: a request must not end the server.
             state.on_fatal(exc)
         self._answer_failure(self._announce(exc))
 

@@ -638,7 +638,7 @@ def test_app_that_is_no_coroutine_function_is_in_error() -> None:
 
 @pytest.mark.parametrize("suspended", [False, True])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-def test_exit_of_the_app_is_told_to_the_server_and_never_ends_the_loop(
+def test_exit_of_the_app_is_an_error_and_an_interrupt_is_told_to_the_server(
     kind: type[BaseException], suspended: bool
 ) -> None:
     told: list[BaseException] = []
@@ -652,7 +652,8 @@ def test_exit_of_the_app_is_told_to_the_server_and_never_ends_the_loop(
         server.state.on_fatal = told.append
         client = server.connect()
         client.send(GET)
-        assert [type(exc) for exc in told] == [kind]
+        assert [type(exc) for exc in told] == ([kind] if kind is KeyboardInterrupt else [])
+        assert len(server.events_of(AppRaised)) == 1
         assert client.response().status == 500
         assert server.state.tasks == set()
 
