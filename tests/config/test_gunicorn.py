@@ -95,6 +95,8 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("proxy_protocol = True", {"proxy_protocol": "auto"}),
         ("proxy_protocol = 'v1'", {"proxy_protocol": "v1"}),
         ("forwarded_allow_ips = '*'", {"forwarded_allow_ips": ("*",)}),
+        ("header_map = 'refuse'", {"underscore_headers": "refuse"}),
+        ("header_map = 'dangerous'", {"underscore_headers": "deliver"}),
         ("wsgi_app = 'shop.wsgi'", {"app": "shop.wsgi"}),
         ("raw_env = ['A=1']", {"env": ("A=1",)}),
         ("import ssl\ncert_reqs = ssl.CERT_REQUIRED", {"ssl_cert_reqs": 2}),

@@ -232,6 +232,8 @@ EVERY_ATOM = [
 QUOTED = "{" + ", ".join(f'"{index}": "%({name})s"' for index, name in enumerate(EVERY_ATOM)) + "}"
 BARE = " [" + ",".join(f"%({name})s" for name in EVERY_ATOM) + ', {"100%%": "\\"%(a)s\\\\"}]'
 
+RENDERERS = [atoms_format(QUOTED), atoms_format(BARE)]
+
 
 @given(
     target=st.binary(min_size=1),
@@ -255,9 +257,9 @@ def test_a_format_that_is_json_gives_valid_json_for_every_byte(
         body_bytes=body_bytes,
     )
     agent = value.decode("utf-8", "backslashreplace") or "-"
-    for text in (QUOTED, BARE):
-        for render_event in (event, event._replace(client=None)):
-            (line,) = atoms_format(text)([render_event])
+    for render in RENDERERS:
+        for each in (event, event._replace(client=None)):
+            (line,) = render([each])
             assert line.count("\n") == 1
             assert line.isascii()
             members = json.loads(line)
