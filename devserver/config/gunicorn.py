@@ -193,8 +193,7 @@ _UWSGI = "the uwsgi protocol is not spoken; have nginx use proxy_pass instead of
 OTHERS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "asgi_disconnect_grace_period": (
         (3,),
-        "an app that has begun its response and ignores that its client has left is cancelled after 5 s; "
-        "send_after_disconnect says otherwise.",
+        "an app that streams on after its client has left is cancelled after 5 s; see send_after_disconnect.",
     ),
     "capture_output": (_NOTHING, "redirect the output where dev prod is started."),
     "casefold_http_method": (_NOTHING, _REFUSED),
