@@ -51,15 +51,17 @@ def offer(*, handlers: bool, families: Container[str] = ("uvicorn", "gunicorn"))
         if name.partition(".")[0] not in families:
             continue
         theirs, ours = logging.getLogger(name), logging.getLogger(original)
-        now = _state(theirs)
+        now, before = _state(theirs), _offered.get(name)
         if _belongs_to_its_server(name):
             _offered[name] = now
-        elif now in (_UNTOUCHED, _offered.get(name)):
-            theirs.setLevel(ours.level)
+        elif now in (_UNTOUCHED, before) or (before is None and not now.handlers):
+            # A filter or a level that the program has set before stays, and counts as a change.
+            if now.level == logging.NOTSET or now == before:
+                theirs.setLevel(ours.level)
             if handlers:
                 theirs.handlers = [*ours.handlers]
                 theirs.propagate = ours.propagate
-            _offered[name] = _state(theirs)
+            _offered[name] = _state(theirs)._replace(filters=(), level=ours.level, disabled=False)
         else:
             # A preloaded app's doing, or that of the program which is about to serve.
             _offered.setdefault(name, _UNTOUCHED)

@@ -212,6 +212,17 @@ def test_handlers_from_before_stay_without_a_log_config(capfd: pytest.CaptureFix
     assert handler.lines == [("uvicorn.access", ACCESS_LINE)]
 
 
+def test_filter_from_before_counts_and_leaves_the_handlers_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    logger("uvicorn.access").addFilter(lambda record: "/healthz" not in record.getMessage())
+    out, _ = Served(capfd).run(b"/a", b"/healthz")
+    assert [line.split(" 1.2ms")[0] for line in out] == ['INFO:     127.0.0.1:52344 - "GET /a HTTP/1.1" 200 OK']
+
+
+def test_level_from_before_counts(capfd: pytest.CaptureFixture[str]) -> None:
+    logger("uvicorn.access").setLevel(logging.WARNING)
+    assert Served(capfd).run() == ([], ["ERROR:    it broke"])
+
+
 def test_second_configuration_keeps_what_the_app_has_changed(
     capfd: pytest.CaptureFixture[str], handler: Collecting
 ) -> None:
