@@ -99,5 +99,5 @@ def gunicorn_options(given: Mapping[str, Any], origin: str, notices: list[Notice
     }
     if "config" in given:
         # gunicorn takes both.
-        values["config_file"] = (str(given["config"]).removeprefix("file:"), origin)
+        values["config_file"] = (str(given["config"]), origin)
     return Layer(values)

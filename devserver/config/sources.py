@@ -34,6 +34,9 @@ PREFIX = "DEVSERVER_"
 GUNICORN = "gunicorn"
 """Where the options in gunicorn's spelling stand among those of the command line: setting → value."""
 
+GUNICORN_FILE = "gunicorn.conf.py"
+"""What gunicorn reads without being told."""
+
 FALLBACKS = {
     "port": "PORT",
     "forwarded_allow_ips": "FORWARDED_ALLOW_IPS",
@@ -127,10 +130,12 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     if config_file is not None:
         from devserver.config import foreign, python_file
 
-        path = directory / config_file
+        path = python_file.locate(directory, config_file)
         names = python_file.run(path)
         hooks = python_file.hooks(names, path)
         project = [foreign.python_layer(names, path, command, notices), *project]
+    elif command == "prod" and (directory / GUNICORN_FILE).is_file():
+        notices.append(Notice("info", f"{GUNICORN_FILE} is not read; give --config {GUNICORN_FILE}."))
     paste = _first("paste", given, variables, typed, *project)
     if paste is not None:
         from devserver.config import foreign
