@@ -101,6 +101,14 @@ def no_such(name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"No such option {name}; did you mean {guess}?" if guess else f"No such option {name}.")
 
 
+def _is_gunicorns(name: str) -> bool:
+    """Whether gunicorn has the option and ``dev prod`` has none of its own by that name."""
+    from devserver.config import gunicorn_flags  # not at the top: few make this mistake
+
+    known = gunicorn_flags.VALUES.keys() | gunicorn_flags.LISTS.keys() | gunicorn_flags.SWITCHES.keys()
+    return name in known and name not in spelled("prod")
+
+
 def _take_gunicorn(name: str, given: str | None, words: list[str], found: dict[str, object]) -> bool:
     """Takes an option that is spelled as gunicorn's, where ours has another name or does not exist."""
     from devserver.config import gunicorn_flags  # not at the top: most people write ours
@@ -134,6 +142,8 @@ def take(
             return
         if name == "-p":
             raise UsageError("-p is the pid file of dev prod.", hint="Write --port for the port.")
+        if command == "run" and _is_gunicorns(name):
+            raise UsageError(f"{name} is an option of gunicorn: dev prod understands it, dev run does not.")
         for other in COMMANDS:
             if other != command and name in spelled(other):
                 raise UsageError(f"{name} is an option of dev {other}, not of dev {command}.")

@@ -57,6 +57,7 @@ class Server(server.Server):
         own = Config.of(resolved.config)
         super().__init__(own, emitter=Emitter())
         self._serving = False
+        self._has_ended = False
         self._observers = Observers(own, self.emitter, told_by="nobody")
         if type(own).configure_logging is not Config.configure_logging:
             # A subclass has more to say about logging.
@@ -87,13 +88,25 @@ class Server(server.Server):
             await super().serve(sockets)
         finally:
             self._serving = False
-            self._observers.close()
+            self._end()
 
     def prepare(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        """See :meth:`devserver.server.server.Server.prepare`; takes what :meth:`devserver.Config.load` has made."""
+        """See :meth:`devserver.server.server.Server.prepare`; takes what :meth:`devserver.Config.load` has made.
+
+        A server that has ended begins again, with the app that is loaded.
+        """
+        if self._has_ended:
+            self._begin_again()
         if self.config.loaded:
             self._ssl = self.config.ssl
         super().prepare(sockets)
+
+    def _begin_again(self) -> None:
+        self._has_ended = self.started = False
+        self.servers, self.lifespan, self.server_state = [], None, None
+        self._listeners = self._loaded_app = None
+        self.emitter = Emitter()
+        self._observers = Observers(self.config, self.emitter, told_by="nobody")
 
     def _load(self) -> ASGIApp:
         if not self.config.loaded:
@@ -116,10 +129,9 @@ class Server(server.Server):
         """See :meth:`devserver.server.server.Server.startup`."""
         try:
             await super().startup(sockets)
-        except BaseException:
-            if not self._serving:
+        finally:
+            if not self.started and not self._serving:
                 self._end()
-            raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See :meth:`devserver.server.server.Server.shutdown`."""
@@ -128,7 +140,8 @@ class Server(server.Server):
             self._end()
 
     def _end(self) -> None:
-        """Does for a program that drives the server itself what :meth:`serve` does at its end."""
+        """Gives up what is left when the server has stopped."""
+        self._has_ended = True
         listening.close(self._listeners or ())
         self._observers.close()
 

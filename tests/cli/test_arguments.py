@@ -61,6 +61,8 @@ def test_words_become_options(words: list[str], found: dict[str, object]) -> Non
         (["--reload", "--no-reload"], "--reload and --no-reload contradict each other."),
         (["a", "b"], "dev run takes one app: a and b are two."),
         (["--preload"], "--preload is an option of dev prod, not of dev run."),
+        (["--daemon"], "--daemon is an option of gunicorn: dev prod understands it, dev run does not."),
+        (["-k", "x"], "-k is an option of gunicorn: dev prod understands it, dev run does not."),
     ],
 )
 def test_wrong_words_get_one_sentence(words: list[str], sentence: str) -> None:

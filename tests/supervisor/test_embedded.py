@@ -414,6 +414,24 @@ def test_server_in_a_thread_serves_in_a_with_statement() -> None:
         assert get(server.servers[0].sockets[0].getsockname()[1]).body == b"hello"
 
 
+@on_a_loop
+async def test_server_that_has_ended_serves_again() -> None:
+    server = devserver.Server(config_of(_with_lifespan, lifespan="on"))
+    for _ in range(2):
+        server.should_exit = False
+        task = asyncio.create_task(server.serve())
+        await asyncio.to_thread(until, lambda: server.started and server.servers[0].sockets)
+        assert await fetch(server) == b"hello"
+        server.should_exit = True
+        await task
+    await server.startup()
+    assert not server.started
+    server.should_exit = False
+    await server.startup()
+    assert await fetch(server) == b"hello"
+    await server.shutdown()
+
+
 def test_own_loop_factory_of_a_config_is_used() -> None:
     made: list[asyncio.AbstractEventLoop] = []
 
@@ -464,6 +482,15 @@ def test_limit_of_requests_has_its_jitter_once_started() -> None:
     assert server.limit_max_requests in range(5, 9)
     server.should_exit = True
     thread.join(PATIENCE_S)
+
+
+async def _with_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "lifespan":
+        await hello(scope, receive, send)
+        return
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})
 
 
 def _refused(port: int) -> bool:
