@@ -765,7 +765,7 @@ class Config:
     )
     env: Strings = option(
         (),
-        help="Variable for the app, over whatever the environment and env files say.",
+        help="Set a variable for the app, over the environment and env files; -e module:attribute names the app instead.",
         group=APP,
         many=True,
         metavar="NAME=VALUE",
