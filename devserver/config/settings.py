@@ -765,7 +765,7 @@ class Config:
     )
     env: Strings = option(
         (),
-        help="Set a variable for the app, over the environment and env files; -e module:attribute names the app instead.",
+        help="Set a variable for the app, over the environment and env files; -e module:attribute is the app.",
         group=APP,
         many=True,
         metavar="NAME=VALUE",
