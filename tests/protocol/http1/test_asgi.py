@@ -53,6 +53,7 @@ def test_scope_has_every_key_with_its_type() -> None:
             "query_string": b"c=d",
             "headers": [(b"host", b"h"), (b"content-length", b"0")],
             "state": {},
+            "extensions": {},
         }
         assert type(scope) is dict
         assert scope["asgi"]["spec_version"] in {"2.4", "2.5"}
