@@ -510,13 +510,6 @@ def test_http_1_0_client_is_served() -> None:
         assert client.response().body == b"ab"
 
 
-def test_websocket_is_refused() -> None:
-    upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-    with serving_wsgi(hello) as running, client_of(running) as client:
-        client.send(request("/", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
-        assert client.response().status == 403
-
-
 # Threads
 
 
