@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from devserver.app.wsgi_environ import make_environ
 from devserver.app.wsgi_file import FileWrapper
 from devserver.app.wsgi_headers import content_length, encode_headers, parse_status
+from devserver.app.wsgi_warning import warn_once
 from devserver.app.wsgi_websocket import SOCKET_KEYS, open_pair
 from devserver.errors import AppContractError, ClientDisconnected
 
@@ -235,9 +236,9 @@ class Call:
         self._finish()
 
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], None]:
-        """See PEP 3333, "The start_response() Callable".
+        """See PEP 3333, "The start_response() Callable". The arguments have the names that gunicorn gives them.
 
         :raises AppContractError: it may not be called here or with this; or ``exc_info`` when the head is on its way.
         """
@@ -251,7 +252,7 @@ class Call:
             # The traceback refers to this frame.
             exc_info = None
         code = parse_status(status)
-        self._headers = encode_headers(headers)
+        self._headers = encode_headers(headers, warn_once)
         self._status = code
         return self.write
 
