@@ -125,6 +125,7 @@ class Wsgi:
         :param item: what was posted first.
         """
         lost: BaseException | None = None
+        body_arrived = streamed is None
         while True:
             if type(item) is tuple:
                 if lost is None:
@@ -140,6 +141,8 @@ class Wsgi:
                     else:
                         if more and call.credits is not None:
                             call.credits.put(max(len(data), CHARGE_MIN))
+                            if call.watch is None and body_arrived and _send_keeps_quiet(call.scope):
+                                call.watch = pool.loop.create_task(_watch(call, receive, pool))
             elif item is END:
                 if lost is not None:
                     raise lost
@@ -147,7 +150,8 @@ class Wsgi:
             elif item is WANTED and streamed is not None:
                 message = await receive()
                 if message["type"] == "http.request":
-                    streamed.put(message.get("body", b""), message.get("more_body", False))
+                    body_arrived = not message.get("more_body", False)
+                    streamed.put(message.get("body", b""), not body_arrived)
                 else:
                     streamed.break_off()
             elif item is WITHDRAWN:
@@ -298,10 +302,22 @@ async def _next_item(call: Call, pool: ThreadPool) -> Any:
 
 
 async def _watch(call: Call, receive: Receive, pool: ThreadPool) -> None:
+    """Takes back a call whose client leaves while it waits for a thread, and stops one that would send in vain."""
     while (await receive())["type"] == "http.request":
         pass
     if pool.withdraw(call):
         call.take(WITHDRAWN)
+    elif _send_keeps_quiet(call.scope):
+        call.leave()
+
+
+def _send_keeps_quiet(scope: Scope) -> bool:
+    """Whether the server lets an app send to a client that has gone, as before version 2.4 of the specification.
+
+    An app that sends without end then has to listen for ``http.disconnect`` itself, or it keeps its thread for ever.
+    """
+    version = scope.get("asgi", {}).get("spec_version", "2.0")
+    return version in {"2.0", "2.1", "2.2", "2.3"}
 
 
 def _has_body(scope: Scope) -> bool:
