@@ -1,8 +1,8 @@
 """WSGI apps served as ASGI 3 (PEP 3333): the loop reads requests and sends responses, threads call the app.
 
 A request takes a thread when its body has arrived, and gives it back when the app has given the last piece of its
-response; neither a slow upload nor the slow download of a file holds one. Here is what the loop does, ``wsgi_call.py``
-is what the thread does, and ``wsgi_threads.py`` passes between them.
+response; neither a slow upload nor the slow download of a file holds one. A WebSocket holds a thread as long as it is
+open. Here is what the loop does, ``wsgi_call.py`` is what the thread does, and ``wsgi_threads.py`` passes between them.
 """
 
 from __future__ import annotations
@@ -65,10 +65,7 @@ class Wsgi:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        pool = self._pool
-        if pool is None or pool.loop is not loop:
-            pool = self._open_pool(loop)
+        pool = self._current_pool()
         if pool.waiting >= WAITING_MAX:
             await _plain(send, 503, BUSY, retry=True)
             return
@@ -163,16 +160,14 @@ class Wsgi:
                 return
             else:
                 raise item
-            item = await _next_item(call, pool)
+            # Without a coroutine for what has come together with the item before.
+            item = call.inbox.pop(0) if call.inbox else await _next_item(call, pool)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the app take the socket of a WebSocket, or answer the handshake like any request."""
         await receive()
         deny = denying(scope, send)
-        loop = asyncio.get_running_loop()
-        pool = self._pool
-        if pool is None or pool.loop is not loop:
-            pool = self._open_pool(loop)
+        pool = self._current_pool()
         if pool.waiting >= WAITING_MAX:
             await _plain(deny, 503, BUSY, retry=True)
             return
@@ -272,9 +267,14 @@ class Wsgi:
             self._pool = None
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> ThreadPool:
-        if self._pool is not None:
-            self._pool.close()
+    def _current_pool(self) -> ThreadPool:
+        """The threads of the running loop."""
+        pool = self._pool
+        loop = asyncio.get_running_loop()
+        if pool is not None and pool.loop is loop:
+            return pool
+        if pool is not None:
+            pool.close()
         self._looking = None
         self._pool = pool = ThreadPool(self._threads, loop)
         # Where nobody runs the lifespan.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from devserver.app.types import Receive, Scope
     from devserver.app.wsgi_threads import ThreadPool
-    from devserver.app.wsgi_websocket import AppSocket
+    from devserver.app.wsgi_websocket import PairSocket
 
 HIGH_WATER = 1 << 16
 """Bytes that the thread may be ahead of what the loop has sent."""
@@ -123,7 +123,7 @@ class Call:
         """Waits for that."""
         self.opens_socket = False
         """The request asks for a WebSocket: the app gets a socket for it, and the other end of it is posted first."""
-        self.socket: AppSocket | None = None
+        self.socket: PairSocket | None = None
         """That socket."""
         self.credits: queue.SimpleQueue[int | None] | None = None
         """Tells the thread how much was sent, as far as it needs to know."""
@@ -318,7 +318,7 @@ class Call:
             environ[key] = self.socket
         self._pool.post(self, near)
 
-    def _end_socket(self, app_socket: AppSocket) -> None:
+    def _end_socket(self, app_socket: PairSocket) -> None:
         """The app answers in the way of WSGI, or has ended: what it has written to the socket is complete."""
         # OSError: the app, or its client, has closed it.
         with contextlib.suppress(OSError):

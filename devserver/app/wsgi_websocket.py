@@ -33,26 +33,25 @@ DENIAL_MAX = 1 << 20
 _NORMAL, _ABNORMAL, _INTERNAL_ERROR = 1000, 1006, 1011
 
 
-class AppSocket(socket.socket):
-    """The app's end of the pair. Blocking, with no timeout.
+class PairSocket(socket.socket):
+    """One end of the pair. It closes when nobody refers to it.
 
-    It closes when nobody refers to it. Closing it earlier could hit a thread of the app that is about to read from it.
+    Closing the app's end earlier could hit a thread of the app that is about to read from it.
     """
 
     def __del__(self) -> None:
         self.close()
 
 
-def open_pair() -> tuple[socket.socket, AppSocket]:
-    """Makes the bridge's end and the app's end.
+def open_pair() -> tuple[PairSocket, PairSocket]:
+    """Makes the bridge's end and the app's end, which blocks without a timeout.
 
     :raises OSError: the process has too many open files.
     """
-    near, far = socket.socketpair()
-    app_socket = AppSocket(far.family, far.type, far.proto, far.detach())
-    app_socket.settimeout(None)
+    near, far = (PairSocket(end.family, end.type, end.proto, end.detach()) for end in socket.socketpair())
     near.setblocking(False)
-    return near, app_socket
+    far.settimeout(None)
+    return near, far
 
 
 def http_scope(scope: Scope) -> Scope:
