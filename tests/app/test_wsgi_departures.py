@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,19 @@ if TYPE_CHECKING:
 
 DEPARTURES = 30
 """Three times the threads that a2wsgi has."""
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    """Threads of a mounted app, whose lifespan nobody runs, end with the app."""
+    before = {*threading.enumerate()}
+    yield
+    until(lambda: gc.collect() >= 0 and not [each for each in left(before) if each.name.startswith("wsgi-")])
+
+
+def left(before: set[threading.Thread]) -> set[threading.Thread]:
+    """The threads that have come since."""
+    return {*threading.enumerate()} - before
 
 
 class Downloads:

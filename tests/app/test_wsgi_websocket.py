@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import queue
 import socket
 import threading
@@ -34,6 +35,19 @@ PLAIN = [("Content-Type", "text/plain")]
 ASKS = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
 KEY = f"Sec-WebSocket-Key: {SAMPLE_KEY.decode()}"
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    """Threads of a mounted app, whose lifespan nobody runs, end with the app."""
+    before = {*threading.enumerate()}
+    yield
+    until(lambda: gc.collect() >= 0 and not [each for each in left(before) if each.name.startswith("wsgi-")])
+
+
+def left(before: set[threading.Thread]) -> set[threading.Thread]:
+    """The threads that have come since."""
+    return {*threading.enumerate()} - before
 
 
 def echo(environ: Environ, start_response: Any) -> list[bytes]:
