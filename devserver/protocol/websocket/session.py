@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import codecs
 import zlib
-from sys import getsizeof
 from collections.abc import Callable
+from sys import getsizeof
 from typing import TYPE_CHECKING, NamedTuple
 
 from devserver.protocol.websocket.deflate import COMPRESSED_FROM, Deflate
@@ -169,7 +169,7 @@ class Session:
         stop = len(data)
         if self.end is not None:
             return messages
-        if messages_max <= 0:
+        if messages_max <= 0 or held_max < 0:
             self._keep(data, position)
             return messages
         counted, counts = 0, stop * _HELD_PER_BYTE_MAX > held_max or self._deflate is not None
@@ -368,8 +368,9 @@ class Session:
             code = int.from_bytes(payload[:2])
             if len(payload) == 1 or not is_sendable(code):
                 raise _Broken(PROTOCOL_ERROR, "The status code of a Close frame is invalid.")
-            # The answer repeats the code (RFC 6455 §5.5.1).
-            self.end = End(code, payload[2:].decode(), encode_close(code), failed=False)
+            reason = payload[2:].decode()
+            # The answer repeats the code (RFC 6455 §5.5.1), and the reason: a browser shows its page those of our frame.
+            self.end = End(code, reason, encode_close(code, reason), failed=False)
 
     def _fail(self, exc: UnicodeDecodeError | zlib.error | _Broken) -> None:
         if isinstance(exc, _Broken):

@@ -231,10 +231,13 @@ def test_app_chooses_subprotocol_and_headers() -> None:
 @pytest.mark.parametrize(
     "accept",
     [
-        {"subprotocol": "three"},
-        {"headers": [(b"Sec-WebSocket-Extensions", b"x")]},
+        {"subprotocol": b"one"},
         {"headers": [(b"x", b"a\r\nb: c")]},
-        {"headers": [(b"connection", b"close")]},
+        {"headers": [(b"x y", b"z")]},
+        {"headers": [("x", "y")]},
+        {"headers": [(b"x", 5)]},
+        {"headers": [(b"x",)]},
+        {"headers": [5]},
     ],
 )
 def test_answer_that_breaks_the_handshake_is_an_error_of_the_app(accept: dict[str, Any]) -> None:
@@ -377,15 +380,15 @@ def test_buffers_are_sent_as_bytes(data: object) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "websocket.send"},
         {"type": "websocket.send", "text": b"bytes"},
         {"type": "websocket.send", "bytes": "text"},
         {"type": "websocket.send", "text": "\ud800"},
         {"type": "websocket.accept"},
         {"type": "http.response.start", "status": 200},
-        {"type": "websocket.close", "code": 1005},
+        {"type": "websocket.close", "code": 1006},
         {"type": "websocket.close", "code": 999},
         {"type": "websocket.close", "code": "1000"},
+        {"type": "websocket.close", "reason": b"bytes"},
     ],
 )
 def test_event_that_may_not_come_is_refused_and_closes_with_1011(message: dict[str, Any]) -> None:
