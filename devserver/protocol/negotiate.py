@@ -203,6 +203,10 @@ class Opening(Exchange):
 
     def _websocket_raised(self, exc: BaseException, *, accepted: bool) -> None:
         """Tells of an exception that left the app. An open WebSocket has been closed with 1011 already."""
+        if isinstance(exc, BaseExceptionGroup):
+            # Tasks that failed because the client has gone do not hide the one that failed by itself.
+            _, rest = exc.split(lambda each: _means_end_of(each, self._websocket))
+            exc = rest or exc
         if isinstance(exc, asyncio.CancelledError):
             task = _current_task()
             if task is None or not task.cancelling():

@@ -369,7 +369,7 @@ class Session:
             if len(payload) == 1 or not is_sendable(code):
                 raise _Broken(PROTOCOL_ERROR, "The status code of a Close frame is invalid.")
             reason = payload[2:].decode()
-            # The answer repeats the code (RFC 6455 §5.5.1), and the reason: a browser shows its page those of our frame.
+            # The answer repeats the code (RFC 6455 §5.5.1) and the reason: a browser gives its page those of our frame.
             self.end = End(code, reason, encode_close(code, reason), failed=False)
 
     def _fail(self, exc: UnicodeDecodeError | zlib.error | _Broken) -> None:
