@@ -33,7 +33,7 @@ from devserver.protocol.websocket.frames import (
     encode_close,
     is_sendable,
 )
-from devserver.protocol.websocket.session import Session
+from devserver.protocol.websocket.session import COUNTED_FROM, Session
 
 if TYPE_CHECKING:
     from devserver.app.types import Message, Scope
@@ -48,6 +48,8 @@ READ_HIGH_WATER = 65536
 """Bytes of memory that messages may take while they wait for the app; above it reading pauses. A str takes up to four
 bytes a character, and each message about 50 besides. Bytes that a read brought beyond it stay as they arrived: at most
 256 KiB, which is what the event loop reads at once."""
+OBJECT_BYTES = 80
+"""Max bytes of memory that a str or bytes object takes besides its content (CPython 3.11; less since)."""
 TURNS = 16
 """An app that has received or sent this often without suspending yields once; so does one that has sent
 :data:`BYTES_PER_TURN`."""
@@ -180,7 +182,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._begun_at = time.perf_counter()
         self._messages_in = self._messages_out = self._bytes_out = 0
         self._held = 0
-        """Bytes of memory that the messages in the queue take."""
+        """Bytes of memory that the messages take which have come since the queue was empty, taken or not. Counting down
+        with each would cost more than pausing once in a while before it is due."""
         self._bytes_taken = 0
         """Bytes of messages that the app has taken."""
 
@@ -202,7 +205,6 @@ class WebSocketConnection(asyncio.Protocol):
             self._connect_taken = True
             self._queue.append(None)
             self._queue_max += 1
-            self._held += getsizeof(None)
         self._await_peer()
         if received:
             self.data_received(received)
@@ -220,15 +222,22 @@ class WebSocketConnection(asyncio.Protocol):
             return
         self._heard = True
         queue = self._queue
-        if queue:
-            messages = session.receive(data, self._queue_max - len(queue), READ_HIGH_WATER - self._held)
-        else:
+        if not queue:
             messages = session.receive(data, self._queue_max, READ_HIGH_WATER)
+        else:
+            room, held_max = self._queue_max - len(queue), READ_HIGH_WATER - self._held
+            if room <= 0 or held_max < 0:
+                # What has come before the transport stopped reading.
+                session.keep(data)
+                return
+            messages = session.receive(data, room, held_max)
         if messages:
             self._messages_in += len(messages)
             held = self._held
             for message in messages:
-                held += getsizeof(message)
+                size = len(message)
+                # To ask for the size of an object takes longer than to assume the most for a small one.
+                held += 4 * size + OBJECT_BYTES if size < COUNTED_FROM else getsizeof(message)
             self._held = held
             queue.extend(messages)
             waiter = self._waiter
@@ -357,9 +366,7 @@ class WebSocketConnection(asyncio.Protocol):
                 # Several tasks may wait at once.
                 await asyncio.shield(self._waiter)
         message = queue.popleft()
-        if queue:
-            self._held -= getsizeof(message)
-        else:
+        if not queue:
             self._held = 0
             if self._reading_paused:
                 self._resume_reading()
@@ -395,7 +402,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         session = self._session
         text = message.get("text")
-        if text is not None and message.get("bytes") is None:
+        if text is not None and ("bytes" not in message or message["bytes"] is None):
             try:
                 frame = session.text(text)
             except (AttributeError, UnicodeEncodeError) as exc:

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 PONGS_MAX = 32
 """Answers to pings that wait to be written; beyond, only the latest is kept (RFC 6455 §5.5.3)."""
-_HELD_PER_BYTE_MAX = 10
-"""Bytes of memory that a byte on the wire can become without compression: a frame of 9 bytes can hold one character, a
-str of 76."""
+COUNTED_FROM = 512
+"""Size of a frame from which on what its message takes in memory is looked at. A smaller one takes at most ten times
+its bytes: a frame of 9 bytes can hold one character, a str of 76. So the size of a read limits them."""
 _TEXT_FRAME = FIN | TEXT
 _SHORT_TEXT = tuple(bytes((_TEXT_FRAME, size)) for size in range(126))
 """The heads of short text frames by size."""
@@ -155,8 +155,9 @@ class Session:
     def receive(self, data: bytes, messages_max: int, held_max: int) -> list[str | bytes]:
         """Takes bytes and returns the messages that they complete, text as str.
 
-        :param messages_max: stop after this many messages, and keep the rest for the next call.
+        :param messages_max: stop after this many messages, at least one, and keep the rest for the next call.
         :param held_max: stop after the message with which the returned ones take more than this many bytes of memory.
+            Messages that were sent in less than :data:`COUNTED_FROM` bytes, and not compressed, are not counted.
         """
         position = 0
         if self._rest:
@@ -166,62 +167,66 @@ class Session:
                 data, position = self._rest, self._rest_begin
             self._rest, self._rest_begin = b"", 0
         messages: list[str | bytes] = []
-        stop = len(data)
         if self.end is not None:
             return messages
-        if messages_max <= 0 or held_max < 0:
-            self._keep(data, position)
-            return messages
-        counted, counts = 0, stop * _HELD_PER_BYTE_MAX > held_max or self._deflate is not None
+        stop = len(data)
         try:
             while position < stop:
-                done = len(messages)
-                if done != counted:
-                    if done >= messages_max:
-                        break
-                    counted = done
-                    if counts:
-                        held_max -= getsizeof(messages[-1])
-                        if held_max < 0:
-                            break
                 if self._left:
+                    done = len(messages)
                     position = self._take_payload(data, position, messages)
-                    if self.end is not None:
+                else:
+                    if stop - position < 2:
                         break
-                    continue
-                if stop - position < 2:
-                    break
-                first, size = data[position], data[position + 1] - MASKED
-                if first in _WHOLE and not self._opcode:
-                    # The short way: a message of one frame that has arrived as a whole.
-                    if size == 126 and stop - position >= 4:
-                        size = data[position + 2] << 8 | data[position + 3]
-                        begin = position + 8 if size > 125 else stop + 1
-                    elif size == 127 and stop - position >= 10:
-                        size = int.from_bytes(data[position + 2 : position + 10])
-                        begin = position + 14 if size > 65535 else stop + 1
-                    else:
-                        begin = position + 6 if size < 126 else stop + 1
-                    end = begin + size
-                    # Below 0 when there is no mask.
-                    if end <= stop and 0 <= size <= self._size_max:
-                        payload = self._unmask(data[begin:end], data[begin - 4 : begin])
-                        if first == _TEXT_FRAME:
-                            messages.append(payload.decode())
+                    first, size = data[position], data[position + 1] - MASKED
+                    if first in _WHOLE and not self._opcode:
+                        # The short way: a message of one frame that has arrived as a whole.
+                        if size == 126 and stop - position >= 4:
+                            size = data[position + 2] << 8 | data[position + 3]
+                            begin = position + 8 if size > 125 else stop + 1
+                        elif size == 127 and stop - position >= 10:
+                            size = int.from_bytes(data[position + 2 : position + 10])
+                            begin = position + 14 if size > 65535 else stop + 1
                         else:
-                            messages.append(payload)
-                        position = end
-                        continue
-                begin = self._read_head(data, position, messages)
-                if not begin or self.end is not None:
+                            begin = position + 6 if size < 126 else stop + 1
+                        end = begin + size
+                        # Below 0 when there is no mask.
+                        if end <= stop and 0 <= size <= self._size_max:
+                            payload = self._unmask(data[begin:end], data[begin - 4 : begin])
+                            if first == _TEXT_FRAME:
+                                messages.append(payload.decode())
+                            else:
+                                messages.append(payload)
+                            position = end
+                            if len(messages) >= messages_max:
+                                break
+                            if size >= COUNTED_FROM and position < stop:
+                                held_max -= getsizeof(messages[-1])
+                                if held_max < 0:
+                                    break
+                            continue
+                    done = len(messages)
+                    begin = self._read_head(data, position, messages)
+                    if not begin:
+                        break
+                    position = begin
+                if self.end is not None:
                     break
-                position = begin
+                if len(messages) != done:
+                    held_max -= getsizeof(messages[-1])
+                    if held_max < 0 or done + 1 >= messages_max:
+                        break
         except (UnicodeDecodeError, zlib.error, _Broken) as exc:
             self._fail(exc)
         else:
             if position < stop and self.end is None:
                 self._keep(data, position)
         return messages
+
+    def keep(self, data: bytes) -> None:
+        """Takes bytes that are not to be read before the next call of :meth:`receive`."""
+        if self.end is None:
+            self._keep(self._rest[self._rest_begin :] + data, 0)
 
     def discard(self, data: bytes) -> None:
         """Takes bytes, of which only control frames still matter: messages are neither inflated nor returned.
@@ -307,25 +312,22 @@ class Session:
 
     def _take_payload(self, data: bytes, position: int, messages: list[str | bytes]) -> int:
         """Takes what has arrived of the payload; where the next frame begins."""
-        left = self._left
-        size = min(left, len(data) - position)
-        self._left = left = left - size
-        if self._discards and not self.control:
-            if not left and self._fin:
-                self._opcode = 0
-            return position + size
-        mask = self._mask
-        part = self._unmask(data[position : position + size], mask)
-        if left and size & 3:
-            shift = size & 3
-            self._mask = mask[shift:] + mask[:shift]
+        part = data[position : position + self._left]
+        size = len(part)
+        self._left = left = self._left - size
         if self.control:
-            self.control += part
+            self.control += self._unmask(part, self._mask)
             if not left:
                 control, self.control = self.control, bytearray()
                 self._take_control(control[0], bytes(control[1:]))
-        else:
-            self._take_content(part, messages)
+                return position + size
+        elif not self._discards:
+            self._take_content(self._unmask(part, self._mask), messages)
+        elif not left and self._fin:
+            self._opcode = 0
+        if left and size & 3:
+            mask, shift = self._mask, size & 3
+            self._mask = mask[shift:] + mask[:shift]
         return position + size
 
     def _take_content(self, part: bytes, messages: list[str | bytes]) -> None:

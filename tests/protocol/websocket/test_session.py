@@ -11,7 +11,7 @@ from websockets.speedups import apply_mask
 
 from devserver.protocol.websocket.deflate import COMPRESSED_FROM, Agreement
 from devserver.protocol.websocket.frames import unmask
-from devserver.protocol.websocket.session import PONGS_MAX, End, Session
+from devserver.protocol.websocket.session import COUNTED_FROM, PONGS_MAX, End, Session
 from tests.support.websocket import (
     BINARY,
     CLOSE,
@@ -650,7 +650,7 @@ def test_messages_beyond_those_asked_for_wait() -> None:
     assert not session.waiting
     assert session.receive(data, 2, HELD_MAX) == ["a", "b"]
     assert session.waiting
-    assert session.receive(client_text("f"), 0, HELD_MAX) == []
+    session.keep(client_text("f"))
     assert session.receive(b"", 3, HELD_MAX) == ["c", "d", "e"]
     assert session.waiting
     assert session.receive(b"", 3, HELD_MAX) == ["f"]
@@ -726,37 +726,45 @@ def test_nothing_is_inflated_after_the_message_that_goes_over_the_limit(opcode: 
     assert not session.waiting
 
 
-def test_nothing_is_taken_when_the_limit_was_reached_before() -> None:
+def test_bytes_that_are_kept_are_read_by_the_next_call() -> None:
     session = Session(size_max=SIZE_MAX)
-    assert session.receive(client_text("a"), 32, -1) == []
+    session.keep(client_text("a")[:3])
+    session.keep(client_text("a")[3:])
     assert session.waiting
-    assert session.receive(b"", 32, 0) == ["a"]
+    assert session.receive(client_text("b"), 32, 0) == ["a", "b"]
+    assert session.receive(client_close(), 32, 0) == []
+    session.keep(client_text("c"))
+    assert session._rest == b""
 
 
-@pytest.mark.parametrize(
-    ("text", "each"),
-    [("x" * 1000, 1000), ("x" * 999 + "\U0001f600", 4000), ("漢" * 1000, 2000), ("é" * 10, 20), ("漢", 50), ("ab", 40)],
-)
-def test_text_counts_as_what_its_characters_take_in_memory(text: str, each: int) -> None:
-    data = client_text(text) * 5_000
-    session = Session(size_max=SIZE_MAX)
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("text", ["x" * 1000, "x" * 996 + "\U0001f600", "漢" * 500, "é" * 300, "x" * 512])
+def test_text_counts_as_what_its_characters_take_in_memory(text: str, compressed: bool) -> None:
+    client, payload = ClientDeflate(), text.encode()
+    frames = [
+        client_frame(TEXT, client.compress(payload) if compressed else payload, rsv1=compressed) for _ in range(1_000)
+    ]
+    session = Session(size_max=SIZE_MAX, agreement=DEFLATE)
+    messages = session.receive(b"".join(frames), 1_000_000, 100_000)
+    assert 100_000 < sum(map(getsizeof, messages)) <= 100_000 + getsizeof(text)
+
+
+@pytest.mark.parametrize("text", ["", "ab", "é", "漢", "\U0001f600"])
+def test_small_compressed_messages_count_with_what_an_object_takes(text: str) -> None:
+    client = ClientDeflate()
+    data = b"".join(client_frame(TEXT, client.compress(text.encode()), rsv1=True) for _ in range(5_000))
+    session = Session(size_max=SIZE_MAX, agreement=DEFLATE)
     messages = session.receive(data, 1_000_000, 100_000)
     assert 100_000 < sum(map(getsizeof, messages)) <= 100_000 + getsizeof(text)
-    assert len(messages) <= 100_000 // each + 1
 
 
-@pytest.mark.parametrize("size", [2, 3, 100])
-def test_small_binary_messages_count_with_what_an_object_takes(size: int) -> None:
+@pytest.mark.parametrize("text", ["", "a", "ab", "é", "漢", "\U0001f600", "x" * (COUNTED_FROM - 1)])
+def test_small_messages_that_are_not_compressed_take_at_most_ten_times_their_bytes(text: str) -> None:
     session = Session(size_max=SIZE_MAX)
-    messages = session.receive(client_frame(BINARY, b"x" * size) * 5_000, 1_000_000, 100_000)
-    assert len(messages) == 100_000 // (33 + size) + 1
-
-
-def test_limit_does_not_stop_what_a_small_read_can_hold() -> None:
-    for text in ("a", "é", "漢", "\U0001f600", "", "ab"):
-        session = Session(size_max=SIZE_MAX)
-        data = client_text(text) * 20
-        assert session.receive(data, 100, len(data) * 10) == [text] * 20
+    data = client_text(text) * 1_000
+    messages = session.receive(data, 1_000, 0)
+    assert messages == [text] * 1_000
+    assert sum(map(getsizeof, messages)) <= 10 * len(data)
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
