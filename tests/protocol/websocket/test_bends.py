@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -98,7 +99,7 @@ BENDS: dict[str, Bend] = {
     "accepts with headers that are str": Bend(
         [accept(("x", "y")), SEND],
         "500, b'Internal Server Error', end, raises, logged",
-        "500, b'Internal Server Error', end, raises, logged",
+        "500, b'Internal Server Error', end, raises RuntimeError, logged",
     ),
     "accepts with headers that are lists": Bend(
         [accept([b"X-Y", b"z"]), SEND], "101, x-y=z, 'text', end", "101, x-y=z, 'text', close 1000"
@@ -121,22 +122,24 @@ BENDS: dict[str, Bend] = {
     "sends a str as bytes": Bend(
         [ACCEPT, {"type": "websocket.send", "bytes": "x"}],
         "101, end, raises, logged",
-        "101, close 1011, raises, logged",
+        "101, close 1011, raises RuntimeError, logged",
     ),
     "sends bytes as text": Bend(
         [ACCEPT, {"type": "websocket.send", "text": b"x"}],
         "101, end, raises, logged",
-        "101, close 1011, raises, logged",
+        "101, close 1011, raises RuntimeError, logged",
     ),
     "sends a bytearray or memoryview": Bend(
         [ACCEPT, {"type": "websocket.send", "bytes": bytearray(b"x")}], "101, b'x', end", "101, b'x', close 1000"
     ),
     "sends before it accepts": Bend(
         [SEND],
-        "500, b'Internal Server Error', end, raises, logged",
-        "500, b'Internal Server Error', end, raises, logged",
+        "500, b'Internal Server Error', end, raises RuntimeError, logged",
+        "500, b'Internal Server Error', end, raises RuntimeError, logged",
     ),
-    "accepts twice": Bend([ACCEPT, ACCEPT], "101, end, raises, logged", "101, close 1011, raises, logged"),
+    "accepts twice": Bend(
+        [ACCEPT, ACCEPT], "101, end, raises RuntimeError, logged", "101, close 1011, raises RuntimeError, logged"
+    ),
     "closes with the reason None": Bend([ACCEPT, {**CLOSED, "reason": None}], "101, close 1000", "101, close 1000"),
     "closes with the code None": Bend([ACCEPT, {**CLOSED, "code": None}], "101, close 1005", "101, close 1000"),
     "closes with a reason of more than 123 bytes": Bend(
@@ -144,19 +147,23 @@ BENDS: dict[str, Bend] = {
     ),
     "closes with 1005": Bend([ACCEPT, {**CLOSED, "code": 1005}], "101, end, raises, logged", "101, close 1005"),
     "closes with 1006 or 1015": Bend(
-        [ACCEPT, {**CLOSED, "code": 1006}], "101, end, raises, logged", "101, close 1011, raises, logged"
+        [ACCEPT, {**CLOSED, "code": 1006}], "101, end, raises, logged", "101, close 1011, raises RuntimeError, logged"
     ),
     "closes with a code such as 403": Bend(
-        [ACCEPT, {**CLOSED, "code": 403}], "101, end, raises, logged", "101, close 1011, raises, logged"
+        [ACCEPT, {**CLOSED, "code": 403}], "101, end, raises, logged", "101, close 1011, raises RuntimeError, logged"
     ),
     "closes with a code that is a str": Bend(
-        [ACCEPT, {**CLOSED, "code": "1000"}], "101, end, raises, logged", "101, close 1011, raises, logged"
+        [ACCEPT, {**CLOSED, "code": "1000"}], "101, end, raises, logged", "101, close 1011, raises RuntimeError, logged"
     ),
     "closes twice": Bend(
-        [ACCEPT, CLOSED, CLOSED], "101, close 1000, raises, logged", "101, close 1000, raises, logged"
+        [ACCEPT, CLOSED, CLOSED],
+        "101, close 1000, raises RuntimeError, logged",
+        "101, close 1000, raises RuntimeError, logged",
     ),
     "sends after it has closed": Bend(
-        [ACCEPT, CLOSED, SEND], "101, close 1000, raises, logged", "101, close 1000, raises, logged"
+        [ACCEPT, CLOSED, SEND],
+        "101, close 1000, raises RuntimeError, logged",
+        "101, close 1000, raises RuntimeError, logged",
     ),
     "closes after `websocket.disconnect`": Bend(
         [ACCEPT, RECEIVE, RECEIVE, CLOSED],
@@ -199,10 +206,10 @@ BENDS: dict[str, Bend] = {
     ),
     "sends a denial response": Bend([START, BODY], "401, b'no', end, logged", "401, b'no', end"),
     "sends after it has closed before accepting": Bend(
-        [CLOSED, SEND], "403, b'', end, raises, logged", "403, b'', end, raises, logged"
+        [CLOSED, SEND], "403, b'', end, raises RuntimeError, logged", "403, b'', end, raises RuntimeError, logged"
     ),
     "closes twice before accepting": Bend(
-        [CLOSED, CLOSED], "403, b'', end, raises, logged", "403, b'', end, raises, logged"
+        [CLOSED, CLOSED], "403, b'', end, raises RuntimeError, logged", "403, b'', end, raises RuntimeError, logged"
     ),
 }
 
@@ -220,6 +227,9 @@ def app_of(bend: Bend, told: list[str]) -> ASGIApp:
                 await send(step)
             except OSError:
                 told.append("raises OSError")
+                raise
+            except RuntimeError:
+                told.append("raises RuntimeError")
                 raise
             except Exception:
                 told.append("raises")
@@ -281,6 +291,13 @@ def under_uvicorn(bend: Bend, caplog: pytest.LogCaptureFixture) -> str:
             task.cancel()
         loop.settle()
         loop.close()
+
+
+def test_table_of_the_documentation_has_a_row_for_each() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "websockets.md").read_text(encoding="utf-8")
+    table = page.partition("## What apps may do")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert sorted(rows[1:]) == sorted(BENDS)
 
 
 @pytest.mark.parametrize("name", BENDS)
