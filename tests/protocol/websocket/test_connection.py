@@ -676,6 +676,34 @@ def test_messages_are_inflated_as_the_app_takes_them(compressed: bool, text: str
         assert connection._held == 0
 
 
+@pytest.mark.parametrize("queue_max", [2, 100])
+def test_read_that_comes_after_reading_was_paused_is_kept(queue_max: int) -> None:
+    gate: list[asyncio.Event] = []
+    taken: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        gate.append(asyncio.Event())
+        await receive()
+        await send({"type": "websocket.accept"})
+        await gate[0].wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            taken.append(message["text"])
+
+    with memory_server(app, ws_max_queue=queue_max) as server:
+        client = opened(server)
+        large = "x" * 40_000
+        client.send(text(large) + text(large))
+        assert not client.transport.reading
+        # TLS may hand over what it had decrypted before.
+        connection: Any = client.transport.get_protocol()
+        connection.data_received(text("a") + text("b")[:3])
+        connection.data_received(text("b")[3:])
+        assert len(connection._queue) == 2
+        gate[0].set()
+        client.settle()
+        assert taken == [large, large, "a", "b"]
+
+
 def test_messages_after_our_close_are_thrown_away_at_once() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
