@@ -23,16 +23,30 @@ from devserver.app.choice import choose, is_app, is_factory
 from devserver.app.failure import fold, is_own, sentence
 from devserver.app.import_error import explain
 from devserver.app.interface import WsgiOptions, adapt
-from devserver.config.app_source import APP_NAMES, AppSource, Choice
+from devserver.config.app_source import APP_NAMES, FACTORY_NAMES, AppSource, Choice
 from devserver.config.discovery import FirstParty, deeper_apps, name_it, project_root
 from devserver.config.import_name import import_name
 from devserver.config.option import nearest
-from devserver.config.target import find_module_file
+from devserver.config.target import find_module_file, typed
 from devserver.errors import AppLoadError
 
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp
     from devserver.config.target import Target
+
+_SERVERS_MODULES = frozenset(
+    """
+    abc array ast asyncio base64 binascii bisect bz2 codecs collections concurrent configparser contextlib
+    contextvars copy copyreg dataclasses datetime dis email encodings enum fcntl fnmatch functools genericpath
+    gettext glob grp hashlib heapq http importlib inspect io ipaddress json keyword linecache locale logging lzma
+    math multiprocessing ntpath opcode operator os pathlib pickle platform posix posixpath pwd queue random re
+    reprlib select selectors shlex shutil signal socket socketserver ssl stat string struct subprocess tempfile
+    textwrap threading token tokenize traceback types typing urllib uuid warnings weakref zipimport zlib
+    h11 httptools uvloop watchfiles
+    """.split()
+)
+"""Top-level modules to import before the app: the standard library's that uvicorn has imported by then on CPython 3.13,
+and the server's own libraries. Others are left alone, as an app may mean its own file by their name."""
 
 
 def load_app(
@@ -98,10 +112,19 @@ def _lasting() -> Iterator[None]:
 
 
 def put_on_path(target: Target) -> None:
-    """Puts the target's search path first on ``sys.path``, where ``python file.py`` would have it."""
+    """Put the target's search path first on ``sys.path``, where ``python file.py`` would have it.
+
+    A file of the user may have the name of a module that the server has yet to import, such as ``random.py``. Such
+    modules are imported first, so that the server and the libraries get theirs.
+    """
     folder = os.path.abspath(target.search_path or os.getcwd())
-    if not sys.path or sys.path[0] != folder:
-        sys.path.insert(0, folder)
+    if sys.path and sys.path[0] == folder:
+        return
+    for name in sorted(_SERVERS_MODULES.intersection(_modules_in(Path(folder)))):
+        # What is not installed, or not for this Python, hides nothing.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    sys.path.insert(0, folder)
 
 
 def _import(target: Target, name: str, first_party: Container[str]) -> ModuleType:
@@ -114,6 +137,8 @@ def _import(target: Target, name: str, first_party: Container[str]) -> ModuleTyp
             raise _no_module(target, name, exc.name) from None
         failure = fold(exc, first_party, during="import")
         message, hint = explain(exc, failure, name)
+        if isinstance(exc, ImportError) and target.path is not None and target.path.suffix == ".py":
+            hint = _other_name(target) or hint
         raise AppLoadError(message, hint=hint, failure=failure) from exc
     file = getattr(module, "__file__", None)
     if target.path is not None and file and os.path.realpath(file) != os.path.realpath(target.path):
@@ -131,16 +156,24 @@ def _hidden(target: Target, name: str, taken: str, owner: str) -> AppLoadError:
     if path is None:
         return AppLoadError(f'Could not import {name}: the name "{taken}" belongs to {owner}.')
     what, hint = path, f"Rename {path.name}."
-    folders = taken.count(".") + 1
-    if folders < len(target.module.split(".")) or path.name == "__init__.py":
+    if taken.count(".") + 1 < len(target.module.split(".")) or path.name == "__init__.py":
         what = Path(target.search_path or os.getcwd(), *taken.split("."))
-        hint = f"Rename the folder {what.name}."
-        with contextlib.suppress(AppLoadError):
-            if import_name(AppSource.read(path))[0] != target.module:
-                hint = f"Give the path of its file: {shlex.quote(os.path.relpath(path))}"
+        hint = _other_name(target) or f"Rename the folder {what.name}."
     return AppLoadError(
         f'Could not import {name}: the name "{taken}" belongs to {owner}, which hides {what}.', hint=hint
     )
+
+
+def _other_name(target: Target) -> str:
+    """Suggest the path of the target's file, if the file has another module name than the one that failed."""
+    if target.path is None:
+        return ""
+    try:
+        if import_name(AppSource.read(target.path))[0] == target.module:
+            return ""
+    except AppLoadError:
+        return ""
+    return f"Give the path of its file: {shlex.quote(typed(target.path, target.typed_in))}"
 
 
 def _is_missing_itself(target: Target, exc: ModuleNotFoundError) -> bool:
@@ -158,8 +191,9 @@ def _no_module(target: Target, name: str, missing: str) -> AppLoadError:
     parent, _, last = missing.rpartition(".")
     owner = getattr(sys.modules.get(parent), "__file__", None) or ""
     where = Path(folder, *parent.split(".")) if parent else Path(folder)
-    if owner and target.path is not None and not Path(owner).is_relative_to(where):
-        return _hidden(target, name, parent, owner)
+    own = find_module_file(target.module, [folder])
+    if owner and own is not None and not Path(owner).is_relative_to(where):
+        return _hidden(dataclasses.replace(target, path=own), name, parent, owner)
     message = f'Could not import {name}: no module "{missing}" in {folder}'
     near = nearest(last, [module for module in _modules_in(where) if module != last])
     if near:
@@ -168,8 +202,14 @@ def _no_module(target: Target, name: str, missing: str) -> AppLoadError:
         if suggestion:
             return AppLoadError(f'{message}; did you mean "{suggestion}"?')
     if parent:
+        # "main.app" is often meant to be "main:app".
+        module = sys.modules.get(parent)
+        is_meant = missing == target.module and not target.attribute and module is not None
+        if module is not None and is_meant and _is_servable(module, last):
+            meant = dataclasses.replace(target, module=parent, path=Path(owner) if owner else None)
+            return AppLoadError(f'{message}; did you mean "{meant.argument(last)}"?')
         return AppLoadError(f"{message}.")
-    deeper = [shlex.quote(os.path.relpath(path)) for path in deeper_apps(Path(folder))]
+    deeper = [shlex.quote(typed(path, target.typed_in)) for path in deeper_apps(Path(folder))]
     hint = "Give the path of its file, or name its folder with --app-dir."
     return AppLoadError(f"{message}.", hint=f"Give the path of its file: {' or '.join(deeper)}" if deeper else hint)
 
@@ -187,7 +227,7 @@ def _suggested(target: Target, module: str, folder: str) -> str:
             return ""
         attribute = choice.attribute
     found = dataclasses.replace(target, module=module, path=path, attribute=attribute)
-    return found.argument(attribute, Path.cwd()) if attribute else found.import_string
+    return found.argument(attribute) if attribute else found.import_string
 
 
 def _modules_in(folder: Path) -> list[str]:
@@ -217,7 +257,7 @@ def _chosen(target: Target, name: str, module: ModuleType, first_party: Containe
     file = target.path or getattr(module, "__file__", None) or target.module
     raise AppLoadError(
         f"No {what} found in {file}: its import leaves no {', '.join(APP_NAMES)}, FastAPI object or factory.",
-        hint=name_it(_source(target), target, Path.cwd()),
+        hint=name_it(_source(target), target),
     )
 
 
@@ -252,7 +292,7 @@ def _no_attribute(target: Target, name: str, module: ModuleType, value: Any, par
     if not found or not _is_servable(module, found):
         choice = choose(module)
         found = choice.attribute if choice is not None else ""
-    suggestion = f'; did you mean "{target.argument(found, Path.cwd())}"?' if found else "."
+    suggestion = f'; did you mean "{target.argument(found)}"?' if found else "."
     return f'Could not load {name}: {where} has no attribute "{part}"{suggestion}'
 
 
@@ -274,7 +314,12 @@ def _public(names: Iterable[str]) -> list[str]:
 def _build(target: Target, name: str, app: Any, first_party: Container[str]) -> Any:
     """Calls a factory: the arguments of the call syntax, ``--factory``, or a function that can take no scope."""
     args, kwargs = target.call or ((), {})
-    if target.call is None and not target.factory and not _is_plain_factory(app):
+    if (
+        target.call is None
+        and not target.factory
+        and not _is_plain_factory(app)
+        and not _is_called_factory(target, app)
+    ):
         return app
     called = name if target.call is not None else f"{name[:-1]}()" + name[-1:]
     if not callable(app):
@@ -323,6 +368,12 @@ def _is_plain_factory(app: Any) -> bool:
     return not inspect.signature(app).parameters
 
 
+def _is_called_factory(target: Target, app: Any) -> bool:
+    """Tell a factory that needs arguments from an app: by its name, since ASGI 2 apps take one argument as well."""
+    usual = target.attribute.rpartition(".")[2] in FACTORY_NAMES
+    return usual and inspect.isfunction(app) and not inspect.iscoroutinefunction(app)
+
+
 def _wrong_arguments(target: Target, name: str, app: Any, exc: TypeError) -> AppLoadError:
     if target.call is None and not inspect.isroutine(app) and not inspect.isclass(app):
         return AppLoadError(
@@ -341,7 +392,7 @@ def _call_pattern(target: Target, factory: Any) -> str:
     needed = [each for each in inspect.signature(factory).parameters.values() if each.default is each.empty]
     named = [each for each in needed if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
     words = ("..." if each.kind is each.POSITIONAL_ONLY else f"{each.name}=..." for each in named)
-    return shlex.quote(target.argument(f"{target.attribute}({', '.join(words)})", Path.cwd()))
+    return shlex.quote(target.argument(f"{target.attribute}({', '.join(words)})"))
 
 
 def _described(value: Any) -> str:
@@ -357,4 +408,4 @@ def _inside(target: Target, module: ModuleType) -> str:
     if choice is None or file is None:
         return f"{module.__name__} holds no app either: name the module or file that does."
     found = dataclasses.replace(target, module=module.__name__, path=Path(file))
-    return f'Did you mean "{found.argument(choice.attribute, Path.cwd())}"?'
+    return f'Did you mean "{found.argument(choice.attribute)}"?'

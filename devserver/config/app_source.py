@@ -32,6 +32,7 @@ FACTORY_NAMES = (
 )
 _BINDERS = frozenset({"globals", "vars", "locals", "setattr", "exec", "eval", "execfile"})
 """Functions that bind names of a module without writing them in its text."""
+_RUNNERS = frozenset({"uvicorn.run", "devserver.run", "uvicorn.Config", "devserver.Config"})
 _NO_APPS = (
     ast.Constant
     | ast.Dict
@@ -93,6 +94,10 @@ class AppSource:
     """The module may have an app under a name that the text does not connect with one: only its import can say."""
     nested: tuple[str, ...] = ()
     """Apps that no rule finds: ``Class.attribute``, and functions that make an app and are not named like factories."""
+    patterns: tuple[str, ...] = ()
+    """Calls of functions that make an app and need arguments, such as ``create_app(settings=...)``."""
+    runs: tuple[str, ...] = ()
+    """Import strings that the file itself gives to a server: ``uvicorn.run("shop.main:app")``."""
     makers: tuple[str, ...] = ()
     """Functions, whatever they take, that call an app class and return something."""
     bound: Mapping[str, str] = field(default_factory=dict)
@@ -169,6 +174,8 @@ class _Reader:
         self.level = 0
         self.imports: list[str] = []
         self.nested: list[str] = []
+        self.patterns: list[str] = []
+        self.runs: list[str] = []
         self.makers: set[str] = set()
         self.exported: tuple[str, ...] | None = None
         self.is_open = False
@@ -204,6 +211,8 @@ class _Reader:
             imports=tuple(self.imports),
             is_open=self.is_open or "__getattr__" in self.kinds or bool(self._bound("unknown")),
             nested=tuple(self.nested),
+            patterns=tuple(self.patterns),
+            runs=tuple(self.runs),
             makers=tuple(self.makers),
             bound={name: _strongest(kinds) for name, kinds in self.kinds.items()},
             exported=self.exported,
@@ -235,6 +244,10 @@ class _Reader:
             isinstance(node, ast.Attribute) and self._origin(node) == "sys.modules"
         ):
             self.is_open = True
+        if isinstance(node, ast.Call) and self._origin(node.func) in _RUNNERS and node.args:
+            given = node.args[0]
+            if isinstance(given, ast.Constant) and isinstance(given.value, str) and ":" in given.value:
+                self.runs.append(given.value)
 
     def _note_binding(self, node: ast.stmt) -> None:
         if isinstance(node, ast.Assign):
@@ -345,9 +358,12 @@ class _Reader:
                 if isinstance(inner, ast.Assign | ast.AnnAssign) and inner.value and self._kind(inner.value) == "app":
                     targets = inner.targets if isinstance(inner, ast.Assign) else [inner.target]
                     self.nested += [f"{node.name}.{each.id}" for each in targets if isinstance(each, ast.Name)]
-        elif isinstance(node, ast.FunctionDef):
-            name = node.name
-            self.nested += [name] * (name in self.makers and name not in self.factories and not _required(node.args))
+        elif isinstance(node, ast.FunctionDef) and (node.name in self.makers or node.name in FACTORY_NAMES):
+            required = _required(node.args)
+            if required:
+                self.patterns.append(f"{node.name}({', '.join(f'{name}=...' for name in required)})")
+            elif node.name not in self.factories:
+                self.nested.append(node.name)
 
     def _bind(self, name: str, kind: str) -> None:
         if name not in self.kinds:
@@ -466,8 +482,12 @@ def _is_main_guard(test: ast.expr) -> bool:
     return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
 
 
-def _required(args: ast.arguments) -> int:
-    return len(args.posonlyargs) + len(args.args) - len(args.defaults) + args.kw_defaults.count(None)
+def _required(args: ast.arguments) -> list[str]:
+    """The parameters without a default. Those before a ``/`` are named as well, in a pattern for people."""
+    positional = [*args.posonlyargs, *args.args]
+    needed = positional[: len(positional) - len(args.defaults)]
+    needed += [each for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]
+    return [each.arg for each in needed]
 
 
 def _strongest(kinds: set[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from devserver.config import paste_file
 from devserver.config.app_source import AppSource
-from devserver.config.import_name import import_name
+from devserver.config.import_name import import_name, installed_module
 from devserver.config.project import (
     FirstParty,
     editable_installs,
@@ -25,7 +25,7 @@ from devserver.config.project import (
     read_pyproject,
     workspace_members,
 )
-from devserver.config.target import Call, Target
+from devserver.config.target import Call, Target, typed
 from devserver.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _FASTAPI_NAMES = FILE_NAMES[:3]
 # A hint must not cost a walk through a large tree: backend/app/main.py lies two folders deep.
 _DEPTH_MAX = 3
 _FOLDERS_MAX = 200
+_FILES_MAX = 50
 _SUGGESTED_MAX = 3
 _NO_APP_FOLDERS = frozenset({"node_modules", "site-packages", "tests", "test", "docs", "build", "dist", "migrations"})
 
@@ -60,6 +61,8 @@ def find_target(config: Config, directory: Path) -> Target:
     :raises AppLoadError: nothing was found, the file is missing, or several apps are equally likely.
     """
     directory = Path(os.path.abspath(directory))
+    # An APP that is a folder counts as --chdir: what is typed in its place is not relative to that folder.
+    here = "" if config.chdir else str(directory)
     if config.app is not None and not isinstance(config.app, str):
         return Target(app=config.app, factory=config.factory, found="given by the program")
     if config.paste is not None:
@@ -71,15 +74,16 @@ def find_target(config: Config, directory: Path) -> Target:
             continue
         folder = app_folder(text, directory)
         if folder is not None:
-            return _search(config, folder, directory)
-        return _complete(_parse(config, text, directory), found, config, directory)
-    return _search(config, directory, directory)
+            return _search(config, folder, here)
+        return _complete(_parse(config, text, directory), found, config, here)
+    return _search(config, directory, here)
 
 
 def app_folder(app: object, directory: Path) -> Path | None:
     """The project folder that an APP argument names, or None when it names a module or a file.
 
-    A folder that is a package, given by its bare name, is the package: ``dev run bookstore`` imports ``bookstore``.
+    A folder that is a package, given by its bare name, is the package: ``dev run bookstore`` imports ``bookstore``. If
+    an installed library has that name, the folder is searched instead.
     """
     if not isinstance(app, str) or not app or app.endswith(".py"):
         return None
@@ -89,16 +93,23 @@ def app_folder(app: object, directory: Path) -> Path | None:
             return None
     except (OSError, ValueError, RuntimeError):
         return None
-    bare = app.isidentifier()
-    if bare and ((folder / "__init__.py").is_file() or folder.with_name(folder.name + ".py").is_file()):
+    if app.isidentifier() and (folder.with_name(f"{folder.name}.py").is_file() or _is_own_package(folder)):
         return None
     return folder
 
 
-def _search(config: Config, directory: Path, here: Path) -> Target:
+def _is_own_package(folder: Path) -> bool:
+    """Tell whether the folder's name, as a module, means the folder: a library may have the same name."""
+    init = folder / "__init__.py"
+    if not init.is_file():
+        return False
+    return installed_module(folder.name, outside=folder) is None or AppSource.read(init).choose() is not None
+
+
+def _search(config: Config, directory: Path, here: str) -> Target:
     """Find the app of a folder: the entry point of the project, else the first usual file that holds an app.
 
-    :param here: the working directory; what hints suggest is relative to it.
+    :param here: the folder in which the user types, or an empty string; what hints suggest is relative to it.
     """
     declared = _declared(directory)
     if declared is not None:
@@ -112,7 +123,7 @@ def _search(config: Config, directory: Path, here: Path) -> Target:
             for path in paths:
                 if not path.is_file():
                     continue
-                target = _from_file(config, path, directory)
+                target = _from_file(config, path, directory, here)
                 if target is not None and (group is not groups[1] or _is_fastapi(path)):
                     hits.append(target)
                     break
@@ -131,25 +142,26 @@ def _search(config: Config, directory: Path, here: Path) -> Target:
         return _complete(_parse(config, declared[0], above), declared[1], config, here)
     for path in looked_at:
         # Nothing is sure. The first file whose text leaves it open is imported, as fastapi-cli does with any file.
-        target = _from_file(config, path, directory, is_sure=False)
+        target = _from_file(config, path, directory, here, is_sure=False)
         if target is not None:
             return target
     raise _nothing_found(directory, list(dict.fromkeys(looked_at)), here)
 
 
-def _nothing_found(directory: Path, looked_at: Sequence[Path], here: Path) -> AppLoadError:
+def _nothing_found(directory: Path, looked_at: Sequence[Path], here: str) -> AppLoadError:
     if looked_at:
         names = ", ".join(str(path.relative_to(directory)) for path in looked_at[:5])
         message = f"No app found in {directory}: looked in {names}."
     else:
         message = (
             f"No app found in {directory}: there is no {', '.join(FILE_NAMES[:-1])} or {FILE_NAMES[-1]}, "
-            "nor one in app/ or src/*/."
+            "nor one in app/, src/ or src/*/."
         )
     for path in looked_at:
         source = AppSource.read(path)
-        if source.nested:
-            return AppLoadError(message, hint=name_it(source, Target.parse(str(path), directory=directory), here))
+        if source.nested or source.runs or source.patterns:
+            target = Target.parse(str(path), directory=directory)
+            return AppLoadError(message, hint=name_it(source, replace(target, typed_in=here)))
     deeper = [_typed(path, here) for path in deeper_apps(directory)]
     if deeper:
         return AppLoadError(message, hint=f"Name its file: {' or '.join(deeper)}")
@@ -162,9 +174,8 @@ def _nothing_found(directory: Path, looked_at: Sequence[Path], here: Path) -> Ap
     return AppLoadError(message, hint=hint)
 
 
-def _typed(path: Path, here: Path) -> str:
-    """The path as it is typed in a shell in the folder ``here``."""
-    return shlex.quote(os.path.relpath(path, here))
+def _typed(path: Path, here: str) -> str:
+    return shlex.quote(typed(path, here))
 
 
 def _places(directory: Path) -> list[list[list[Path]]]:
@@ -183,6 +194,7 @@ def _places(directory: Path) -> list[list[list[Path]]]:
         [files(directory / "app", _FASTAPI_NAMES)],
         [files(directory)],
         [files(directory / "app")],
+        [files(directory / "src")],
         [files(folder) for folder in packages],
     ]
 
@@ -205,10 +217,10 @@ def _parse(config: Config, text: str, directory: Path) -> Target:
     return Target.parse(text, directory=directory, app_dir=config.app_dir or None, factory=config.factory)
 
 
-def _complete(target: Target, found: str, config: Config, here: Path) -> Target:
+def _complete(target: Target, found: str, config: Config, here: str) -> Target:
     """Add the attribute when the text did not say one, and notice a factory that was not announced."""
     factory = config.factory
-    target = replace(target, found=found)
+    target = replace(target, found=found, typed_in=here)
     if target.path is None or target.path.suffix != ".py":
         return target
     source = AppSource.read(target.path)
@@ -227,18 +239,23 @@ def _complete(target: Target, found: str, config: Config, here: Path) -> Target:
         return replace(target, attribute="app" if source.broken else "", factory=factory, guessed=True)
     raise AppLoadError(
         f"No app found in {target.path}: it binds none of app, application, api, nor a FastAPI() or a factory.",
-        hint=name_it(source, target, here),
+        hint=name_it(source, target),
     )
 
 
-def name_it(source: AppSource | None, target: Target, here: Path) -> str:
+def name_it(source: AppSource | None, target: Target) -> str:
     """Suggest how to name an app that the rules do not find in a module."""
+    if source is not None and source.runs:
+        return f"{source.path.name} runs another app: {shlex.quote(source.runs[0])}"
     if source is not None and source.nested:
-        return f"Name it: {shlex.quote(target.argument(source.nested[0], here))}"
+        return f"Name it: {shlex.quote(target.argument(source.nested[0]))}"
+    if source is not None and source.patterns:
+        pattern = shlex.quote(target.argument(source.patterns[0]))
+        return f"Call the factory, with a literal for each argument: {pattern}"
     return 'Bind it to the name "app", or say where it is: path/to/file.py:name.'
 
 
-def _from_file(config: Config, path: Path, directory: Path, *, is_sure: bool = True) -> Target | None:
+def _from_file(config: Config, path: Path, directory: Path, here: str, *, is_sure: bool = True) -> Target | None:
     """The target of one file, or None when its text shows no app.
 
     :param is_sure: False: a file whose text leaves open whether it has an app will do.
@@ -259,6 +276,7 @@ def _from_file(config: Config, path: Path, directory: Path, *, is_sure: bool = T
         search_path=str(base),
         path=path,
         found=f"found in {path.relative_to(directory)}",
+        typed_in=here,
     )
 
 
@@ -274,8 +292,11 @@ def deeper_apps(directory: Path) -> list[Path]:
             entries = sorted(folder.iterdir())
         except OSError:
             continue
-        if depth:
-            found += [path for name in (*FILE_NAMES, "index.py", "server.py") if _holds_app(path := folder / name)][:1]
+        # A lone script may have any name; deeper, files that look like an entry point are enough.
+        names = (
+            [*FILE_NAMES, "index.py", "server.py"] if depth else [each.name for each in entries if each.suffix == ".py"]
+        )
+        found += [path for name in names[:_FILES_MAX] if _holds_app(path := folder / name)][:1]
         if depth < _DEPTH_MAX:
             folders += [(each, depth + 1) for each in entries if each.is_dir() and _may_have_app(each)]
     return found[:_SUGGESTED_MAX]

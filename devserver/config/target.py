@@ -48,6 +48,8 @@ class Target:
     """The module's file, when it is known."""
     found: str = ""
     """How it was found, in words for a banner."""
+    typed_in: str = ""
+    """The folder in which the user has typed the command; empty if that is not known, as after ``--chdir``."""
 
     @property
     def import_string(self) -> str:
@@ -62,17 +64,14 @@ class Target:
             text += f"({', '.join(parts)})"
         return text
 
-    def argument(self, attribute: str, directory: Path) -> str:
-        """Return the APP argument that names ``attribute`` of this module.
+    def argument(self, attribute: str) -> str:
+        """Return the APP argument that names ``attribute`` of this module, for a hint.
 
-        That is ``module:attribute`` where imports start from ``directory``, else the path of the file.
-
-        :param directory: the working directory.
+        That is ``module:attribute`` where imports start from the folder in which the user types, else the file's path.
         """
-        here = os.path.abspath(directory)
-        if self.path is None or os.path.abspath(os.path.join(here, self.search_path)) == here:
+        if self.path is None or (self.typed_in and os.path.abspath(self.search_path) == self.typed_in):
             return f"{self.module}:{attribute}"
-        return f"{os.path.relpath(self.path, here)}:{attribute}"
+        return f"{typed(self.path, self.typed_in)}:{attribute}"
 
     @classmethod
     def parse(cls, text: str, *, directory: Path, app_dir: str | None = None, factory: bool = False) -> Target:
@@ -99,6 +98,11 @@ class Target:
             search_path=str(search_path),
             path=path,
         )
+
+
+def typed(path: Path, folder: str) -> str:
+    """Return the path as it is typed in ``folder``; absolute if that is empty."""
+    return os.path.relpath(path, folder) if folder else str(path)
 
 
 def find_module_file(module: str, search: Sequence[str]) -> Path | None:
@@ -202,6 +206,9 @@ def _file_hint(location: str, path: Path) -> str:
     with_suffix = path.with_name(path.name + ".py")
     if with_suffix.is_file():
         return f'Did you mean "{location}.py"?'
+    parent = path.parent.with_name(f"{path.parent.name}.py")
+    if parent.is_file() and path.name.isidentifier():
+        return f'Did you mean "{os.path.dirname(location)}.py:{path.name}"?'
     try:
         there = [entry.name for entry in path.parent.iterdir() if entry.suffix == ".py"]
     except OSError:
