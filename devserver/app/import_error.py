@@ -74,11 +74,11 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
             f"Could not import {name}: the program ended itself with sys.exit({code}){at}.",
             'Put what must not run on import under if __name__ == "__main__".',
         )
-    if hides := _hiding_file(exc):
-        module, path, where_else = hides
+    if (hiding := _hiding_file(exc)) is not None:
+        top, file, hidden = hiding
         return (
-            f'Could not import {name}: {where or "an import"} gets "{module}" from {path}, which hides {where_else}.',
-            f"Rename {os.path.basename(os.path.dirname(path) if path.endswith('__init__.py') else path)}.",
+            f'Could not import {name}: {where or "an import"} gets "{top}" from {file}, which hides {hidden}.',
+            f"Rename {os.path.basename(os.path.dirname(file) if file.endswith('__init__.py') else file)}.",
         )
     if isinstance(exc, ImportError | AttributeError) and (partial := _PARTIAL.search(failure.message)):
         module = partial[1] or partial[2]
@@ -99,14 +99,12 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
 
 def _hiding_file(exc: BaseException) -> tuple[str, str, str] | None:
     """Return (module, its file, what it hides) when something is missing in a module that stands in another's place."""
-    if isinstance(exc, AttributeError):
-        module, path = getattr(exc.obj, "__name__", None), getattr(exc.obj, "__file__", None)
-        if not isinstance(exc.obj, ModuleType):
-            return None
+    module: str | None = None
+    path: str | None = None
+    if isinstance(exc, AttributeError) and isinstance(exc.obj, ModuleType):
+        module, path = exc.obj.__name__, exc.obj.__file__
     elif isinstance(exc, ImportError):
         module, path = exc.name, exc.path
-    else:
-        return None
     if not module or not path:
         return None
     top = module.partition(".")[0]

@@ -42,11 +42,11 @@ _SERVERS_MODULES = frozenset(
     math multiprocessing ntpath opcode operator os pathlib pickle platform posix posixpath pwd queue random re
     reprlib select selectors shlex shutil signal socket socketserver ssl stat string struct subprocess tempfile
     textwrap threading token tokenize traceback types typing urllib uuid warnings weakref zipimport zlib
-    h11 httptools uvloop watchfiles
+    anyio h11 httptools uvloop watchfiles
     """.split()
 )
 """Top-level modules to import before the app: the standard library's that uvicorn has imported by then on CPython 3.13,
-and the server's own libraries. Others are left alone, as an app may mean its own file by their name."""
+and the libraries of such servers. Others are left alone, as an app may mean its own file by their name."""
 
 
 def load_app(

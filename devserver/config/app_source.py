@@ -273,6 +273,9 @@ class _Reader:
                     self._assign(item.optional_vars, None)
         elif isinstance(node, ast.ImportFrom):
             self._import_names(node)
+        elif isinstance(node, ast.Import):
+            # A module of the project may put names into this one.
+            self.is_open = self.is_open or any(self._is_own(alias.name.partition(".")[0]) for alias in node.names)
         for inner in _expressions(node):
             if isinstance(inner, ast.NamedExpr):
                 self._assign(inner.target, inner.value)
@@ -299,7 +302,7 @@ class _Reader:
             public = [name for name in source.bound if not name.startswith("_")]
             for name in public if source.exported is None else source.exported:
                 self._take(source, name, name)
-            self.is_open = self.is_open or (source.is_open and not source.bound)
+            self.is_open = self.is_open or source.is_open
             return
         for alias in node.names:
             name = alias.asname or alias.name
@@ -429,6 +432,14 @@ class _Reader:
         if not isinstance(decorator, ast.Call) or not isinstance(decorator.func, ast.Attribute):
             return False
         return not (isinstance(decorator.func.value, ast.Name) and decorator.func.value.id in self.modules)
+
+    def _is_own(self, module: str) -> bool:
+        for folder in list(self.path.parents)[:_ANCESTORS_MAX]:
+            if (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file():
+                return True
+            if is_project(folder):
+                break
+        return False
 
     def _is_submodule(self, node: ast.ImportFrom, name: str) -> bool:
         """``from . import api`` and ``from package import api`` bind a module when there is such a file."""

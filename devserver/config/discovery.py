@@ -311,10 +311,12 @@ def _holds_app(path: Path) -> bool:
         return False
     try:
         source = AppSource.read(path)
-        import_name(source)
+        name, _ = import_name(source)
+        choice = source.choose()
     except AppLoadError:
         return False
-    return source.choose() is not None
+    # A file that imports its own name means a library, and gets itself.
+    return choice is not None and name not in {dotted.partition(".")[0] for dotted in source.imports}
 
 
 def _may_have_app(folder: Path) -> bool:
