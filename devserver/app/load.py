@@ -25,7 +25,7 @@ from devserver.app.import_error import explain
 from devserver.app.interface import WsgiOptions, adapt
 from devserver.config.app_source import APP_NAMES, FACTORY_NAMES, AppSource, Choice
 from devserver.config.discovery import FirstParty, deeper_apps, name_it, project_root
-from devserver.config.import_name import import_name
+from devserver.config.import_name import SERVER_MODULES, import_name
 from devserver.config.option import nearest
 from devserver.config.target import find_module_file, typed
 from devserver.errors import AppLoadError
@@ -33,20 +33,6 @@ from devserver.errors import AppLoadError
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp
     from devserver.config.target import Target
-
-_SERVERS_MODULES = frozenset(
-    """
-    abc array ast asyncio base64 binascii bisect bz2 codecs collections concurrent configparser contextlib
-    contextvars copy copyreg dataclasses datetime dis email encodings enum fcntl fnmatch functools genericpath
-    gettext glob grp hashlib heapq http importlib inspect io ipaddress json keyword linecache locale logging lzma
-    math multiprocessing ntpath opcode operator os pathlib pickle platform posix posixpath pwd queue random re
-    reprlib select selectors shlex shutil signal socket socketserver ssl stat string struct subprocess tempfile
-    textwrap threading token tokenize traceback types typing urllib uuid warnings weakref zipimport zlib
-    anyio h11 httptools uvloop watchfiles
-    """.split()
-)
-"""Top-level modules to import before the app: the standard library's that uvicorn has imported by then on CPython 3.13,
-and the libraries of such servers. Others are left alone, as an app may mean its own file by their name."""
 
 
 def load_app(
@@ -120,7 +106,7 @@ def put_on_path(target: Target) -> None:
     folder = os.path.abspath(target.search_path or os.getcwd())
     if sys.path and sys.path[0] == folder:
         return
-    for name in sorted(_SERVERS_MODULES.intersection(_modules_in(Path(folder)))):
+    for name in sorted(SERVER_MODULES.intersection(_modules_in(Path(folder)))):
         # What is not installed, or not for this Python, hides nothing.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

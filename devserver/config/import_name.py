@@ -20,6 +20,19 @@ from devserver.errors import AppLoadError
 
 # Parent folders that are searched for a package name; deeper layouts are not found in practice.
 _ANCESTORS_MAX = 8
+SERVER_MODULES = frozenset(
+    """
+    abc array ast asyncio base64 binascii bisect bz2 codecs collections concurrent configparser contextlib
+    contextvars copy copyreg dataclasses datetime dis email encodings enum fcntl fnmatch functools genericpath
+    gettext glob grp hashlib heapq http importlib inspect io ipaddress json keyword linecache locale logging lzma
+    math multiprocessing ntpath opcode operator os pathlib pickle platform posix posixpath pwd queue random re
+    reprlib select selectors shlex shutil signal socket socketserver ssl stat string struct subprocess tempfile
+    textwrap threading token tokenize traceback types typing urllib uuid warnings weakref zipimport zlib
+    anyio h11 httptools uvloop watchfiles
+    """.split()
+)
+"""Top-level modules to import before the app: the standard library's that uvicorn has imported by then on CPython 3.13,
+and the libraries of such servers. Others are left alone, as an app may mean its own file by their name."""
 
 
 def import_name(source: AppSource) -> tuple[str, Path]:
@@ -126,6 +139,8 @@ def _is_meant(rest: list[str], package: Path) -> bool:
         text = (package / "__init__.py").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
+    # Importing a name from the package does not make it one of the package's own.
+    text = re.sub(rf"^\s*(?:from|import)\s+{re.escape(package.name)}\b.*$", "", text, flags=re.MULTILINE)
     return not text.strip() if not rest else re.search(rf"\b{re.escape(rest[0])}\b", text) is None
 
 

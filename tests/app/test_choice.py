@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi_cli.discover import get_import_data
 from fastapi_cli.exceptions import FastAPICLIException
+from flask import Flask, current_app
+from werkzeug.local import LocalProxy
 
 from devserver.app import load
 from devserver.app.choice import choose, framework_of
@@ -295,8 +298,11 @@ def test_suggestion_decides_about_functions_with_one_argument() -> None:
 
 
 def test_several_annotated_factories_are_no_answer() -> None:
-    def one() -> "FastAPI": ...  # type: ignore[name-defined]  # noqa: F821, UP037
-    def two() -> "FastAPI": ...  # type: ignore[name-defined]  # noqa: F821, UP037
+    def one() -> FastAPI:
+        return FastAPI()
+
+    def two() -> FastAPI:
+        return FastAPI()
 
     assert choose(module(one=one)) == Choice("one", factory=True)
     assert choose(module(one=one, two=two)) is None
@@ -304,9 +310,6 @@ def test_several_annotated_factories_are_no_answer() -> None:
 
 
 def test_framework_of_a_proxy_is_that_of_the_object_behind_it() -> None:
-    from flask import Flask, current_app
-    from werkzeug.local import LocalProxy
-
     assert framework_of(current_app) == ""
     assert framework_of(LocalProxy(lambda: Flask("x"))) == "Flask"
     assert framework_of(3) == ""
