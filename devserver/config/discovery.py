@@ -166,7 +166,9 @@ def _nothing_found(directory: Path, looked_at: Sequence[Path], here: str) -> App
     if deeper:
         return AppLoadError(message, hint=f"Name its file: {' or '.join(deeper)}")
     if looked_at:
-        hint = 'Say where it is: path/to/file.py:name, or put entrypoint = "module:name" under [tool.fastapi] in pyproject.toml.'
+        hint = (
+            'Say where it is: path/to/file.py:name, or entrypoint = "module:name" in [tool.fastapi] of pyproject.toml.'
+        )
     else:
         hint = "Say where it is: path/to/file.py, or module:name. Or begin with a new project: dev new."
     return AppLoadError(message, hint=hint)

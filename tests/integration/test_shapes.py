@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from devserver.app.load import load_app
+from devserver.config.discovery import find_target
+from devserver.config.settings import Config
 from tests.support.ports import free_port
 from tests.support.projects import write_files
 from tests.support.reload import Project, serve
@@ -108,9 +111,7 @@ SHAPES: dict[str, tuple[dict[str, str], list[str]]] = {
         ["server.py", "server"],
     ),
     "factory": (
-        {
-            "main.py": "from fastapi import FastAPI\ndef create_app() -> FastAPI:\n    from web import app\n    return app"
-        }
+        {"main.py": "import fastapi\ndef create_app() -> fastapi.FastAPI:\n    from web import app\n    return app"}
         | {"web.py": APP},
         ["", "main:create_app --factory"],
     ),
@@ -120,7 +121,7 @@ SHAPES: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "mounted": (
         {
-            "main.py": "from fastapi import FastAPI\nfrom web import app as web\nouter = FastAPI()\nouter.mount('/', web)",
+            "main.py": "import fastapi\nfrom web import app as web\nouter = fastapi.FastAPI()\nouter.mount('/', web)",
             "web.py": APP,
         },
         ["", "main.py"],
@@ -184,20 +185,36 @@ def dev(project: Path, words: str, *, verb: str = "run", options: str = "--no-re
         yield child
 
 
-@pytest.mark.parametrize(
-    ("shape", "words"), [(shape, words) for shape, (_, forms) in SHAPES.items() for words in forms]
-)
-def test_project_is_served(tmp_path: Path, shape: str, words: str) -> None:
-    write_files(tmp_path, SHAPES[shape][0])
-    with dev(tmp_path, words, options="--no-reload --port 0 --ui plain") as child:
+@pytest.mark.parametrize("shape", SHAPES)
+def test_project_is_served(tmp_path: Path, shape: str) -> None:
+    """One process for each shape, with the first words; the others are loaded below."""
+    files, forms = SHAPES[shape]
+    write_files(tmp_path, files)
+    with dev(tmp_path, forms[0], options="--no-reload --port 0 --ui plain") as child:
         answer = child.get("/")
     assert answer.status == 200
     assert b"served" in answer.body
 
 
-@pytest.mark.parametrize("init", [False, True], ids=["folder", "package"])
-@pytest.mark.parametrize("mode", ["cold", "fork", "standby"])
-@pytest.mark.parametrize("library", ["fastapi", "email"])
+@pytest.mark.parametrize(
+    ("shape", "words"), [(shape, words) for shape, (_, forms) in SHAPES.items() for words in forms[1:]]
+)
+def test_project_is_loaded(project: Path, monkeypatch: pytest.MonkeyPatch, shape: str, words: str) -> None:
+    write_files(project, SHAPES[shape][0])
+    if words.startswith("cd "):
+        inner, _, words = words[3:].partition(":")
+        monkeypatch.chdir(project / inner)
+    app, *options = shlex.split(words) or [""]
+    target = find_target(Config(app or None, factory="--factory" in options), Path.cwd())
+    assert target.path is not None
+    assert target.path.is_relative_to(project)
+    assert callable(load_app(target))
+
+
+@pytest.mark.parametrize(
+    ("mode", "library", "init"),
+    [("cold", "fastapi", False), ("fork", "fastapi", True), ("standby", "fastapi", False), ("fork", "email", True)],
+)
 def test_folder_like_a_library_is_reloaded(tmp_path: Path, library: str, mode: str, init: bool) -> None:
     project = Project(tmp_path / library, mode=mode)
     project.write("main.py", f"import db\n{APP.replace(repr('served'), 'db.text')}")
