@@ -210,11 +210,11 @@ def _file_hint(location: str, path: Path) -> str:
     if parent.is_file() and path.name.isidentifier():
         return f'Did you mean "{os.path.dirname(location)}.py:{path.name}"?'
     try:
-        there = [entry.name for entry in path.parent.iterdir() if entry.suffix == ".py"]
+        there = [entry.stem for entry in path.parent.iterdir() if entry.suffix == ".py"]
     except OSError:
         return ""
-    near = nearest(path.name, there)
-    return f'Did you mean "{os.path.join(os.path.dirname(location), near)}"?' if near else ""
+    near = nearest(path.stem, there)
+    return f'Did you mean "{os.path.join(os.path.dirname(location), near)}.py"?' if near else ""
 
 
 def _locate_module(text: str, module: str, directory: Path, app_dir: str | None) -> tuple[str, Path, Path | None]:

@@ -7,6 +7,7 @@ of a row that begin with ``cd`` are typed in that folder.
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from devserver.app.load import load_app
-from devserver.config.discovery import find_target
-from devserver.config.settings import Config
 from tests.support.ports import free_port
-from tests.support.projects import write_files
+from tests.support.projects import run_python, write_files
 from tests.support.reload import Project, serve
 from tests.support.server import Program, get, spawned
 
@@ -196,19 +194,57 @@ def test_project_is_served(tmp_path: Path, shape: str) -> None:
     assert b"served" in answer.body
 
 
-@pytest.mark.parametrize(
-    ("shape", "words"), [(shape, words) for shape, (_, forms) in SHAPES.items() for words in forms[1:]]
-)
-def test_project_is_loaded(project: Path, monkeypatch: pytest.MonkeyPatch, shape: str, words: str) -> None:
-    write_files(project, SHAPES[shape][0])
+OTHER_WORDS = [(shape, words) for shape, (_, forms) in SHAPES.items() for words in forms[1:]]
+
+# A fork each, so that what one app leaves in the process does not meet the next; the frameworks are imported once.
+LOADING = """
+import contextlib, io, json, os, shlex, sys
+from pathlib import Path
+import django, fastapi, flask, starlette.applications
+from devserver.app.load import load_app
+from devserver.config.discovery import find_target
+from devserver.config.settings import Config
+
+for number, (folder, words) in enumerate(json.load(open("projects.json"))):
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        continue
+    project = Path(folder)
     if words.startswith("cd "):
         inner, _, words = words[3:].partition(":")
-        monkeypatch.chdir(project / inner)
-    app, *options = shlex.split(words) or [""]
-    target = find_target(Config(app or None, factory="--factory" in options), Path.cwd())
-    assert target.path is not None
-    assert target.path.is_relative_to(project)
-    assert callable(load_app(target))
+        project /= inner
+    os.chdir(project)
+    app, *options = shlex.split(words) or [None]
+    try:
+        target = find_target(Config(app, factory="--factory" in options), project)
+        load_app(target)
+        told = str(target.path)
+    except BaseException as exc:
+        told = f"{exc} {getattr(exc, 'hint', '')}"
+    print(json.dumps([number, told]), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[Path, str]]:
+    """Shape and words -> the project's folder, and the file that was loaded or the error."""
+    base = tmp_path_factory.mktemp("shapes")
+    folders = [write_files(base / str(number), SHAPES[shape][0]) for number, (shape, _) in enumerate(OTHER_WORDS)]
+    work = [[str(folder), words] for folder, (_, words) in zip(folders, OTHER_WORDS, strict=True)]
+    (base / "projects.json").write_text(json.dumps(work))
+    done = run_python(LOADING, cwd=base, timeout_s=240)
+    assert done.returncode == 0, done.stderr
+    told = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+    return {OTHER_WORDS[number]: (folders[number], text) for number, text in told.items()}
+
+
+@pytest.mark.parametrize(("shape", "words"), OTHER_WORDS)
+def test_project_is_loaded(loaded: dict[tuple[str, str], tuple[Path, str]], shape: str, words: str) -> None:
+    folder, told = loaded[shape, words]
+    assert told.startswith(str(folder))
+    assert Path(told).is_file()
 
 
 @pytest.mark.parametrize(
