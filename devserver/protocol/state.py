@@ -395,6 +395,17 @@ class ServerState:
             self.wake_waiting()
 
 
+def unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes in the buffer of a transport.
+
+    asyncio's TLS transport has none to ask between the end of its socket and ``connection_lost``.
+    """
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:
+        return 0
+
+
 def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:
     """The class that judges heads and decodes chunks, and the errors it raises: malformed, and upgrade.
 
