@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.world.suites.expected import EXPECTED_FILE, parse_expectations
-from tests.world.suites.outcome import Verdict, differing, judge
+from tests.world.suites.outcome import Verdict, doubtful, judge
 from tests.world.suites.report import describe, table
 from tests.world.suites.running import Run, again_alone
 from tests.world.suites.sources import CHECKOUT, Unusable, environment, locked, source, version_of
@@ -57,10 +57,10 @@ def _verdict(suite: Suite, python: Path, root: Path, *, bounded: bool) -> Verdic
     runs = [Run(suite, server, arguments, python=python, root=root) for server in (suite.reference, "devserver")]
     reference, ours = (run.wait() for run in runs)
     expectations = [line for line in parse_expectations(EXPECTED_FILE.open()) if line.suite == suite.name]
-    doubtful = differing(reference, ours)
-    # A line that was not needed may be needed again: the reference could have failed by accident.
-    sys.stderr.write(f"{suite.name}: {len(doubtful)} tests differ; they run again alone\n")
-    again = again_alone(suite, doubtful, python=python, root=root)
+    tests = doubtful(reference, ours, expectations)
+    if tests:
+        sys.stderr.write(f"{suite.name}: {len(tests)} tests are run again alone\n")
+    again = again_alone(suite, tests, python=python, root=root)
     return judge(reference, ours, expectations=expectations, again=again, whole=not bounded)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.world.suites.expected import Expectation
 
-__all__ = ["Difference", "Outcome", "Verdict", "differing", "judge", "parse"]
+__all__ = ["Difference", "Outcome", "Verdict", "differing", "doubtful", "judge", "parse"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,18 @@ def differing(reference: Mapping[str, Outcome], ours: Mapping[str, Outcome]) -> 
     ]
 
 
+def doubtful(
+    reference: Mapping[str, Outcome], ours: Mapping[str, Outcome], expectations: Sequence[Expectation]
+) -> list[str]:
+    """Returns the tests to run again alone: unexpected differences, and allowed ones that did not occur this time."""
+    differences = differing(reference, ours)
+    tests = [test for test in differences if _line(expectations, test) is None]
+    for line in expectations:
+        if not any(line.matches(test) for test in differences):
+            tests += [test for test in reference if line.matches(test)]
+    return tests
+
+
 def judge(
     reference: Mapping[str, Outcome],
     ours: Mapping[str, Outcome],
@@ -112,20 +124,20 @@ def judge(
     :param again: outcomes of tests that were run again alone, under both; these count instead.
     :param whole: whether the whole suite was run: a line about a test that does not exist is stale then.
     """
-    differences, flaky = [], []
-    for test in differing(reference, ours):
-        first, second = again.get(test, (reference[test], ours.get(test, MISSING)))
-        if first.result == "passed" and second.result != "passed":
-            expected = next((line for line in expectations if line.matches(test)), None)
-            differences.append(Difference(test, second, expected))
-        else:
-            flaky.append(test)
+    final = {test: (outcome, ours.get(test, MISSING)) for test, outcome in reference.items()}
+    final.update(again)
+    differences = [
+        Difference(test, second, _line(expectations, test))
+        for test, (first, second) in final.items()
+        if first.result == "passed" and second.result != "passed"
+    ]
+    differs = {difference.test for difference in differences}
     used = {difference.expected for difference in differences}
     stale = []
     for line in expectations:
         tests = [test for test in reference if line.matches(test)]
         # A test that the reference fails as well this time neither proves nor disproves the line.
-        passed = [test for test in tests if reference[test].result == "passed"]
+        passed = any(final[test][0].result == "passed" for test in tests)
         if line not in used and (passed or (whole and not tests)):
             stale.append(line)
     return Verdict(
@@ -133,10 +145,14 @@ def judge(
         reference_passed=_passed(reference),
         ours_passed=_passed(ours),
         differences=tuple(differences),
-        flaky=tuple(flaky),
+        flaky=tuple(test for test in differing(reference, ours) if test not in differs),
         stale=tuple(stale),
         better=tuple(differing(ours, reference)),
     )
+
+
+def _line(expectations: Sequence[Expectation], test: str) -> Expectation | None:
+    return next((line for line in expectations if line.matches(test)), None)
 
 
 def _passed(outcomes: Mapping[str, Outcome]) -> int:

@@ -7,6 +7,7 @@ messages as they are.
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -38,6 +39,8 @@ class Exchange:
         self.scheme = scheme
         self.client = client
         self.server = server
+        self.context = contextvars.copy_context()
+        """The test's context variables; the TestClient runs the app with them."""
         self.begun = False
         self.ended = threading.Event()
         self.exception: BaseException | None = None
@@ -78,6 +81,8 @@ class Watched:
             await self._app(scope, receive, send)
             return
         exchange.begun = True
+        for variable, value in exchange.context.items():
+            variable.set(value)
         scope["headers"] = [pair for pair in scope["headers"] if pair[0].lower() != name]
         scope["client"] = exchange.client
         scope["server"] = exchange.server
