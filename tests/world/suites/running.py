@@ -50,7 +50,7 @@ class Run:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 _command(suite, arguments, python),
-                cwd=root,
+                cwd=root / "tests" if suite.runner == "django" else root,
                 env={**_clean(os.environ), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -92,6 +92,8 @@ def again_alone(suite: Suite, tests: Sequence[str], *, python: Path, root: Path)
 
 
 def _command(suite: Suite, arguments: Sequence[str], python: Path) -> list[str]:
+    if suite.runner == "django":
+        return [str(python), "-m", suite.driver, *arguments]
     own = ["-p", f"{suite.driver}.plugin", "-p", "no:cacheprovider", "-p", "no:sugar", "--timeout", str(TEST_S)]
     return [str(python), "-m", "pytest", *own, "-q", "--tb=no", *arguments]
 

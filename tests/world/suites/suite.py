@@ -17,7 +17,8 @@ class Suite:
     :param group: the dependency group of its ``pyproject.toml`` that its tests need; empty for none.
     :param driver: the folder beside this file that replaces the suite's client.
     :param reference: the server that ours is compared with.
-    :param arguments: what is run, as the suite's own runner takes it.
+    :param runner: ``pytest``, or ``django`` for Django's own.
+    :param arguments: what is run, as the runner takes it.
     :param bounded: what a bounded run runs; nothing when empty.
     """
 
@@ -27,6 +28,7 @@ class Suite:
     group: str
     driver: str
     reference: str = "uvicorn"
+    runner: str = "pytest"
     arguments: tuple[str, ...]
     bounded: tuple[str, ...] = ()
 
@@ -79,6 +81,32 @@ SUITES = (
             "tests/test_ws_dependencies.py",
             "tests/test_ws_router.py",
         ),
+    ),
+    Suite(
+        name="django",
+        distribution="Django",
+        package="django",
+        group="",
+        driver="django_driver",
+        reference="django",
+        runner="django",
+        # Those that make requests, as far as the database and the browser are not what is tested.
+        arguments=(
+            "conditional_processing",
+            "csrf_tests",
+            "file_uploads",
+            "generic_views",
+            "handlers",
+            "middleware",
+            "servers",
+            "sessions_tests",
+            "staticfiles_tests.test_liveserver",
+            "test_client",
+            "test_client_regress",
+            "view_tests",
+            "wsgi",
+        ),
+        bounded=("handlers", "servers", "staticfiles_tests.test_liveserver", "wsgi"),
     ),
 )
 """In the order in which they run."""

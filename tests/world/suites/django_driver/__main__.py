@@ -1,0 +1,94 @@
+"""Runs a part of Django's suite over a socket, with its own runner: ``python -m django_driver LABEL ...``.
+
+Started in the ``tests`` folder of Django's source archive. It reads two variables: WORLD_SERVER names the server,
+WORLD_RESULTS the file that gets one line of JSON a test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+import unittest
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.test import testcases
+from django.test import utils as test_utils
+
+from . import client, servers
+
+FAILURE_CHARACTERS_MAX = 4000
+"""Max length of a failure as it is written down."""
+
+
+def main() -> None:
+    """Replaces the servers and the client, and hands over to Django's runner."""
+    # Open until the process ends, which the runner does.
+    write_results(Path(os.environ["WORLD_RESULTS"]).open("w", buffering=1))  # noqa: SIM115
+    if servers.chosen() == "devserver":
+        testcases.LiveServerThread.server_class = servers.Devserver
+    set_up = test_utils.setup_test_environment
+
+    def set_up_with_server(*args: Any, **kwargs: Any) -> None:
+        set_up(*args, **kwargs)
+        client.install()
+
+    # Handlers need settings, which the runner makes first.
+    test_utils.setup_test_environment = set_up_with_server
+    import django.test.runner
+
+    django.test.runner.setup_test_environment = set_up_with_server
+    folder = Path.cwd()
+    sys.path.insert(0, str(folder))
+    sys.argv = ["runtests.py", "--parallel=1", "--verbosity=0", *sys.argv[1:]]
+    runpy.run_path(str(folder / "runtests.py"), run_name="__main__")
+
+
+def write_results(file: TextIO) -> None:
+    """Has every test write a line when it ends, whatever class the runner gathers results with."""
+    failures: dict[str, str] = {}
+    skipped: set[str] = set()
+
+    def fail(self: unittest.TestResult, test: unittest.TestCase, error: Any) -> None:
+        failures.setdefault(_name(test), f"{error[0].__name__}: {error[1]}"[:FAILURE_CHARACTERS_MAX])
+
+    def fail_in_part(self: unittest.TestResult, test: unittest.TestCase, part: unittest.TestCase, error: Any) -> None:
+        if error is not None:
+            fail(self, test, error)
+
+    def skip(self: unittest.TestResult, test: unittest.TestCase, reason: str) -> None:
+        skipped.add(_name(test))
+
+    def stop(self: unittest.TestResult, test: unittest.TestCase) -> None:
+        name = _name(test)
+        failure = failures.pop(name, None)
+        outcome = "failed" if failure is not None else "skipped" if name in skipped else "passed"
+        file.write(json.dumps({"test": name, "outcome": outcome, "failure": failure}) + "\n")
+
+    for method, ours in {
+        "addError": fail,
+        "addFailure": fail,
+        "addSubTest": fail_in_part,
+        "addSkip": skip,
+        "stopTest": stop,
+    }.items():
+        setattr(unittest.TestResult, method, _after(getattr(unittest.TestResult, method), ours))
+
+
+def _name(test: unittest.TestCase) -> str:
+    return test.id()
+
+
+def _after(original: Any, ours: Any) -> Any:
+    def both(self: unittest.TestResult, *args: Any) -> Any:
+        result = original(self, *args)
+        ours(self, *args)
+        return result
+
+    return both
+
+
+if __name__ == "__main__":
+    main()
