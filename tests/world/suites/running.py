@@ -42,6 +42,7 @@ class Run:
         self._output = Path(self._folder.name) / "output"
         variables = {
             "WORLD_SERVER": server,
+            "WORLD_REFERENCE": suite.reference,
             "WORLD_RESULTS": str(self._results),
             "PYTHONPATH": str(Path(__file__).parent),
             # A suite leaves nothing behind in the unpacked archive.
@@ -93,8 +94,8 @@ def again_alone(suite: Suite, tests: Sequence[str], *, python: Path, root: Path)
 
 def _command(suite: Suite, arguments: Sequence[str], python: Path) -> list[str]:
     if suite.runner == "django":
-        return [str(python), "-m", suite.driver, *arguments]
-    own = ["-p", f"{suite.driver}.plugin", "-p", "no:cacheprovider", "-p", "no:sugar", "--timeout", str(TEST_S)]
+        return [str(python), "-m", "over_socket.django_suite", *arguments]
+    own = ["-p", "over_socket.plugin", "-p", "no:cacheprovider", "-p", "no:sugar", "--timeout", str(TEST_S)]
     return [str(python), "-m", "pytest", *own, "-q", "--tb=no", *arguments]
 
 

@@ -15,7 +15,6 @@ class Suite:
     :param distribution: the name on PyPI. The version is the one in the checkout's environment.
     :param package: the importable package, whose files must be the same in the archive and in the environment.
     :param group: the dependency group of its ``pyproject.toml`` that its tests need; empty for none.
-    :param driver: the folder beside this file that replaces the suite's client.
     :param reference: the server that ours is compared with.
     :param runner: ``pytest``, or ``django`` for Django's own.
     :param arguments: what is run, as the runner takes it.
@@ -26,7 +25,6 @@ class Suite:
     distribution: str
     package: str
     group: str
-    driver: str
     reference: str = "uvicorn"
     runner: str = "pytest"
     arguments: tuple[str, ...]
@@ -39,7 +37,6 @@ SUITES = (
         distribution="starlette",
         package="starlette",
         group="dev",
-        driver="socket_driver",
         arguments=("tests",),
         # That module tests the TestClient, which is replaced; and it waits a lot.
         bounded=("tests", "--ignore=tests/test_testclient.py"),
@@ -49,7 +46,6 @@ SUITES = (
         distribution="fastapi",
         package="fastapi",
         group="tests",
-        driver="socket_driver",
         # Benchmarks measure FastAPI, and say nothing about a server.
         arguments=("tests", "--ignore=tests/benchmarks", "--ignore=tests/memory_benchmarks"),
         # One module or more for every kind of fault that a server can have.
@@ -87,7 +83,6 @@ SUITES = (
         distribution="Django",
         package="django",
         group="",
-        driver="django_driver",
         reference="django",
         runner="django",
         # Those that make requests, as far as the database and the browser are not what is tested.
@@ -107,6 +102,15 @@ SUITES = (
             "wsgi",
         ),
         bounded=("handlers", "servers", "staticfiles_tests.test_liveserver", "wsgi"),
+    ),
+    Suite(
+        name="django-asgi",
+        distribution="Django",
+        package="django",
+        group="",
+        runner="django",
+        arguments=("asgi",),
+        bounded=("asgi",),
     ),
 )
 """In the order in which they run."""

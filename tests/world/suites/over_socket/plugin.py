@@ -1,6 +1,6 @@
 """A pytest plugin that runs a suite written for Starlette's TestClient over a socket, and writes down each outcome.
 
-Loaded with ``-p socket_driver.plugin``. It reads two variables: WORLD_SERVER names the server, WORLD_RESULTS the file
+Loaded with ``-p over_socket.plugin``. It reads two variables: WORLD_SERVER names the server, WORLD_RESULTS the file
 that gets one line of JSON a test.
 """
 

@@ -1,7 +1,8 @@
-"""Runs a part of Django's suite over a socket, with its own runner: ``python -m django_driver LABEL ...``.
+"""Runs a part of Django's suite over a socket, with its own runner: ``python -m over_socket.django_suite LABEL ...``.
 
-Started in the ``tests`` folder of Django's source archive. It reads two variables: WORLD_SERVER names the server,
-WORLD_RESULTS the file that gets one line of JSON a test.
+Started in the ``tests`` folder of Django's source archive. It reads three variables: WORLD_SERVER names the server,
+WORLD_REFERENCE the one that it is compared with (uvicorn: ASGI tests; django: WSGI tests), WORLD_RESULTS the file that
+gets one line of JSON a test.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import unittest
 from pathlib import Path
 from typing import Any, TextIO
 
+import django.test.runner
 from django.test import testcases
 from django.test import utils as test_utils
 
-from . import client, servers
+from . import django_client, django_communicator, django_servers
 
 FAILURE_CHARACTERS_MAX = 4000
 """Max length of a failure as it is written down."""
@@ -27,23 +29,27 @@ def main() -> None:
     """Replaces the servers and the client, and hands over to Django's runner."""
     # Open until the process ends, which the runner does.
     write_results(Path(os.environ["WORLD_RESULTS"]).open("w", buffering=1))  # noqa: SIM115
-    if servers.chosen() == "devserver":
-        testcases.LiveServerThread.server_class = servers.Devserver
-    set_up = test_utils.setup_test_environment
-
-    def set_up_with_server(*args: Any, **kwargs: Any) -> None:
-        set_up(*args, **kwargs)
-        client.install()
-
-    # Handlers need settings, which the runner makes first.
-    test_utils.setup_test_environment = set_up_with_server
-    import django.test.runner
-
-    django.test.runner.setup_test_environment = set_up_with_server
+    if os.environ["WORLD_REFERENCE"] == "uvicorn":
+        django_communicator.install()
+    else:
+        install_wsgi()
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
     sys.argv = ["runtests.py", "--parallel=1", "--verbosity=0", *sys.argv[1:]]
     runpy.run_path(str(folder / "runtests.py"), run_name="__main__")
+
+
+def install_wsgi() -> None:
+    """Replaces the live server, and the test client's handler as soon as there are settings."""
+    if django_servers.chosen() == "devserver":
+        testcases.LiveServerThread.server_class = django_servers.Devserver
+    set_up = test_utils.setup_test_environment
+
+    def set_up_with_server(*args: Any, **kwargs: Any) -> None:
+        set_up(*args, **kwargs)
+        django_client.install()
+
+    django.test.runner.setup_test_environment = set_up_with_server
 
 
 def write_results(file: TextIO) -> None:

@@ -19,7 +19,7 @@ from django.core.handlers.wsgi import LimitedStream
 from django.db import connections
 from django.test.client import ClientHandler
 
-from . import servers
+from . import django_servers as servers
 
 __all__ = ["install"]
 
