@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.world.suites.outcome import MISSING, Outcome, parse
+from tests.world.suites.sources import cache
 
 if TYPE_CHECKING:
     from tests.world.suites.suite import Suite
@@ -37,7 +38,8 @@ class Run:
     """
 
     def __init__(self, suite: Suite, server: str, arguments: Sequence[str], *, python: Path, root: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="devserver-world-")
+        # Not in the system's folder for temporary files, which others tidy up: a run takes long.
+        self._folder = tempfile.TemporaryDirectory(prefix="run-", dir=cache())
         self._results = Path(self._folder.name) / "results.jsonl"
         self._output = Path(self._folder.name) / "output"
         variables = {

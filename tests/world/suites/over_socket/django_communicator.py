@@ -50,7 +50,7 @@ class SocketCommunicator:
         """
         if self._server is None:
             self._server = RunningServer(self._watched, lifespan="off")
-            await asyncio.to_thread(self._server.start)
+            await self._server.start_here()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         if message["type"] == "http.disconnect":
             self._writer.close()
@@ -85,7 +85,7 @@ class SocketCommunicator:
             await self._raise_exception()
         finally:
             self._writer.close()
-            await asyncio.to_thread(self._server.stop)
+            await self._server.stop_here()
 
     async def _raise_exception(self) -> None:
         exception = self._exchange.exception

@@ -6,6 +6,7 @@ settings and the same app; this file is the only one that knows their names.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -34,6 +35,9 @@ class Server(Protocol):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves until ``should_exit`` is set."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Does the same on a loop that runs already."""
 
 
 def _uvicorn(app: Any, lifespan: str, root_path: str) -> Server:
@@ -119,6 +123,27 @@ class RunningServer:
         self._thread.join(STOP_S)
         if self._thread.is_alive():
             raise TimeoutError(f"{chosen()} did not stop within {STOP_S:.0f} s")
+
+    async def start_here(self) -> None:
+        """Starts the server on the running loop instead of in a thread, for an app that shares events with its test.
+
+        :raises TimeoutError: it does not start.
+        """
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        async with asyncio.timeout(START_S):
+            # Both servers have a flag for this, and nothing to wait for.
+            while not self._server.started:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    async def stop_here(self) -> None:
+        """Stops the server that :meth:`start_here` has started.
+
+        :raises TimeoutError: it does not stop.
+        """
+        self.ask_to_stop()
+        async with asyncio.timeout(STOP_S):
+            await self._task
+        self._socket.close()
 
     @property
     def is_running(self) -> bool:
