@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.world.suites.__main__ import main
 from tests.world.suites.expected import EXPECTED_FILE, Expectation, parse_expectations
 from tests.world.suites.outcome import Difference, Outcome, Verdict, doubtful, judge, parse
 from tests.world.suites.report import describe, table
@@ -142,3 +143,10 @@ def test_report_names_the_failure_and_the_reason() -> None:
     text = describe(suite, verdict)
     assert f"unexpected: {suite.name} a\n    call: assert 400 == 200\n" in text
     assert f"expected: {suite.name} {LINE.test}\n    the grammar refuses it\n" in text
+
+
+def test_suite_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["starlet"])
+    assert caught.value.code == 2
+    assert "there is no suite starlet; there are starlette, fastapi, django" in capsys.readouterr().err

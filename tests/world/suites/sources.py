@@ -71,7 +71,7 @@ def source(suite: Suite) -> Path:
     :raises Unusable: it cannot be downloaded, or is not what it was.
     """
     version = version_of(suite.distribution)
-    folder = cache() / "sources" / f"{suite.name}-{version}"
+    folder = cache() / "sources" / f"{suite.distribution.lower()}-{version}"
     archive = folder / "archive.tar.gz"
     recorded = folder / "sha256"
     if not recorded.exists():
