@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.world.suites.expected import EXPECTED_FILE, parse_expectations
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
     try:
         with locked():
             roots = {suite.name: source(suite) for suite in SUITES}
-            python = environment(SUITES, list(roots.values()))
+            python = environment(SUITES, [roots[suite.name]["devserver"] for suite in SUITES])
         rows = [
             (suite, version_of(suite.distribution), _verdict(suite, python, roots[suite.name], bounded=options.bounded))
             for suite in chosen
@@ -51,16 +52,18 @@ def main(argv: list[str]) -> int:
     return 0 if all(verdict.is_good for _, _, verdict in rows) else 1
 
 
-def _verdict(suite: Suite, python: Path, root: Path, *, bounded: bool) -> Verdict:
+def _verdict(suite: Suite, python: Path, roots: Mapping[str, Path], *, bounded: bool) -> Verdict:
     arguments = suite.bounded if bounded else suite.arguments
     sys.stderr.write(f"{suite.name}: under {suite.reference} and devserver, side by side\n")
-    runs = [Run(suite, server, arguments, python=python, root=root) for server in (suite.reference, "devserver")]
+    runs = [
+        Run(suite, server, arguments, python=python, root=roots[server]) for server in (suite.reference, "devserver")
+    ]
     reference, ours = (run.wait() for run in runs)
     expectations = [line for line in parse_expectations(EXPECTED_FILE.open()) if line.suite == suite.name]
     tests = doubtful(reference, ours, expectations)
     if tests:
         sys.stderr.write(f"{suite.name}: {len(tests)} tests are run again alone\n")
-    again = again_alone(suite, tests, python=python, root=root)
+    again = again_alone(suite, tests, python=python, roots=roots)
     return judge(reference, ours, expectations=expectations, again=again, whole=not bounded)
 
 

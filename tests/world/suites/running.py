@@ -79,11 +79,15 @@ class Run:
             self._folder.cleanup()
 
 
-def again_alone(suite: Suite, tests: Sequence[str], *, python: Path, root: Path) -> dict[str, tuple[Outcome, Outcome]]:
+def again_alone(
+    suite: Suite, tests: Sequence[str], *, python: Path, roots: Mapping[str, Path]
+) -> dict[str, tuple[Outcome, Outcome]]:
     """Runs each test alone under both servers, and returns the outcomes: the reference's, then ours."""
     outcomes = {}
     for test in tests[:ALONE_MAX]:
-        runs = [Run(suite, server, [test], python=python, root=root) for server in (suite.reference, "devserver")]
+        runs = [
+            Run(suite, server, [test], python=python, root=roots[server]) for server in (suite.reference, "devserver")
+        ]
         results = []
         for run in runs:
             try:

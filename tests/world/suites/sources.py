@@ -65,8 +65,10 @@ def version_of(distribution: str) -> str:
         raise Unusable(f"{distribution} is not installed beside devserver; run scripts/environment") from None
 
 
-def source(suite: Suite) -> Path:
-    """Returns the folder with the suite's unpacked source archive, and downloads it if need be.
+def source(suite: Suite) -> dict[str, Path]:
+    """Returns the folder with the suite's unpacked source archive for each server, and downloads it if need be.
+
+    Each server has its own, because both run at once and tests write files beside themselves.
 
     :raises Unusable: it cannot be downloaded, or is not what it was.
     """
@@ -83,14 +85,17 @@ def source(suite: Suite) -> Path:
         recorded.write_text(_hash(archive))
     if _hash(archive) != recorded.read_text():
         raise Unusable(f"{archive} has changed since it was downloaded; delete {folder}")
-    unpacked = folder / "unpacked"
-    if not unpacked.exists():
-        partial = folder / "partial"
+    return {server: _unpacked(archive, folder / server) for server in (suite.reference, "devserver")}
+
+
+def _unpacked(archive: Path, folder: Path) -> Path:
+    if not folder.exists():
+        partial = folder.with_name("partial")
         shutil.rmtree(partial, ignore_errors=True)
         with tarfile.open(archive) as tar:
             tar.extractall(partial, filter="data")
-        partial.rename(unpacked)
-    (root,) = unpacked.iterdir()
+        partial.rename(folder)
+    (root,) = folder.iterdir()
     return root
 
 
