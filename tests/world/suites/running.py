@@ -46,7 +46,8 @@ class Run:
             "WORLD_SERVER": server,
             "WORLD_REFERENCE": suite.reference,
             "WORLD_RESULTS": str(self._results),
-            "PYTHONPATH": str(Path(__file__).parent),
+            # A folder with nothing else: a module beside it would hide one of the same name that a suite needs.
+            "PYTHONPATH": str(Path(__file__).parent / "drivers"),
             # A suite leaves nothing behind in the unpacked archive.
             "PYTHONDONTWRITEBYTECODE": "1",
         }
