@@ -9,11 +9,10 @@ be run, 2 for wrong arguments.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ class Observed:
     answers: dict[str, Answer] = field(default_factory=dict)
     result: Any = None
     browsed: Any = None
+    failures: list[str] = field(default_factory=list)
     tracebacks: int = 0
     left: int = 0
     log: str = ""
@@ -115,11 +115,10 @@ def compare(
             expected: Observed | None = None
             for mode, command in {MEASURE: MODES[MEASURE], **modes}.items():
                 try:
-                    with _observing(application, program, command, folder, port, browse) as observed:
-                        pass
-                except (StartError, AssertionError, OSError, ValueError) as exc:
+                    observed = observe(application, program, command, folder, port, browse=browse)
+                except StartError as exc:
                     row.verdicts[mode] = "failed"
-                    row.said.append(f"{mode}: {type(exc).__name__}: {exc}")
+                    row.said.append(f"{mode}: {exc}")
                     if expected is None:
                         return row
                     continue
@@ -129,6 +128,10 @@ def compare(
                 if expected is None:
                     expected = observed
                     row.assets = len(observed.answers)
+                    if observed.failures:
+                        row.verdicts[mode] = "failed"
+                        row.said += [f"{mode}: {failure}" for failure in observed.failures]
+                        return row
                     continue
                 found = _differences(application, expected, observed)
                 row.verdicts[mode] = f"{len(found)} differ" if found else "same"
@@ -141,25 +144,29 @@ def compare(
     return row
 
 
-@contextlib.contextmanager
-def _observing(
-    application: Application, program: Program, command: tuple[str, ...], folder: Path, port: int, browse: bool
-) -> Iterator[Observed]:
+def observe(
+    application: Application, program: Program, command: tuple[str, ...], folder: Path, port: int, *, browse: bool
+) -> Observed:
+    """Fetch, interact and browse under one server.
+
+    :raises StartError: it does not start. An interaction that fails is among the ``failures``.
+    """
     observed = Observed()
     with serving(program, command, folder, port) as running:
+        observed.answers = everything(Client(running.url), application.pages, application.others)
         try:
-            client = Client(running.url)
-            observed.answers = everything(client, application.pages, application.others)
             observed.result = application.interaction[1](running)
-            if browse and application.browse:
-                observed.browsed = _browsed(application, running, folder.parent)
         except Exception as exc:
-            exc.add_note(f"the end of its log:\n{running.log[-2000:]}")
-            raise
+            observed.failures.append(f"interaction: {type(exc).__name__}: {exc}")
+        if browse and application.browse:
+            try:
+                observed.browsed = _browsed(application, running, folder.parent)
+            except Exception as exc:
+                observed.failures.append(f"browser: {exc}")
         observed.tracebacks = traceback_count(running.log)
     observed.log = running.log
     observed.left = running.left
-    yield observed
+    return observed
 
 
 def _browsed(application: Application, running: Running, folder: Path) -> Any:
@@ -171,9 +178,11 @@ def _browsed(application: Application, running: Running, folder: Path) -> Any:
 
 def _differences(application: Application, expected: Observed, found: Observed) -> list[str]:
     rules = application.rules
-    said = differences(expected.answers, found.answers, rules)
-    said += [f"interaction: {difference}" for difference in of_results(expected.result, found.result, rules)]
-    said += [f"browser: {difference}" for difference in of_results(expected.browsed, found.browsed, rules)]
+    said = list(found.failures)
+    if not found.failures:
+        said += [f"interaction: {difference}" for difference in of_results(expected.result, found.result, rules)]
+        said += [f"browser: {difference}" for difference in of_results(expected.browsed, found.browsed, rules)]
+    said += differences(expected.answers, found.answers, rules)
     if found.tracebacks > expected.tracebacks:
         start = apply_rules(found.log, rules).find("Traceback")
         said.append(f"{found.tracebacks} tracebacks in its log, not {expected.tracebacks}: {found.log[start:][:1500]}")

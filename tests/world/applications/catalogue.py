@@ -51,6 +51,7 @@ class Application:
         return self.requirements[0].partition("==")[2]
 
 
+CSRF = Rule(r"(csrf_?token\w*=|csrf\w*token\" value=\")[\w.+/=-]+", "a token against forged requests is random")
 SESSION = Rule(r"session=[\w.+/=-]+", "a session's cookie is signed with its time")
 
 
@@ -59,6 +60,47 @@ def _ticks(page: Page) -> Any:
     page.click("button")
     page.wait("document.querySelectorAll('li').length == 4")
     return page.evaluate("document.body.innerText")
+
+
+def _clicks(page: Page) -> Any:
+    page.wait("document.body.innerText.includes('0 clicks')")
+    for count in (1, 2):
+        page.click("button")
+        page.wait(f"document.body.innerText.includes('{count} clicks')")
+    return page.evaluate("document.body.innerText")
+
+
+def _greeting(page: Page) -> Any:
+    page.wait("!!document.querySelector('#name textarea, #name input') && !!document.querySelector('#greet')")
+    page.evaluate("document.querySelector('#name textarea, #name input').focus()")
+    page.type("Ada")
+    page.click("#greet")
+    greeting = "document.querySelector('#greeting textarea, #greeting input').value"
+    page.wait(f"{greeting} == 'Hello Ada'")
+    return page.evaluate("document.body.innerText")
+
+
+def _chat(page: Page) -> Any:
+    page.wait("document.body.innerText.includes('Say something') && !!document.querySelector('#chat-input')")
+    page.click("#chat-input")
+    page.type("good morning")
+    page.wait("!!document.querySelector('#chat-submit') && !document.querySelector('#chat-submit').disabled")
+    page.click("#chat-submit")
+    page.wait("document.body.innerText.includes('You said good morning')")
+    return True
+
+
+def _slider(page: Page) -> Any:
+    page.wait("document.body.innerText.includes('There are 6 of them')")
+    return True
+
+
+def _shown(script: str) -> Callable[[Page], Any]:
+    def browse(page: Page) -> Any:
+        page.wait(script)
+        return True
+
+    return browse
 
 
 APPLICATIONS: Mapping[str, Application] = {
@@ -109,7 +151,7 @@ APPLICATIONS: Mapping[str, Application] = {
             ),
             files={"main.py": "starlette_admin_app.py"},
             pages=("/admin/login",),
-            rules=(SESSION,),
+            rules=(CSRF, SESSION),
             bounded=True,
         ),
         Application(
@@ -122,8 +164,122 @@ APPLICATIONS: Mapping[str, Application] = {
             ),
             files={"main.py": "sqladmin_app.py"},
             pages=("/admin/login",),
-            rules=(SESSION,),
+            rules=(CSRF, SESSION),
             bounded=True,
+        ),
+        Application(
+            "nicegui",
+            "pages whose state is on the server",
+            ("nicegui==3.18.0",),
+            ("Socket.IO handshake", interactions.engine_io("/_nicegui_ws/socket.io/", {})),
+            files={"main.py": "nicegui_app.py"},
+            browse=_clicks,
+        ),
+        Application(
+            "gradio",
+            "forms around functions",
+            ("gradio==6.31.0",),
+            ("call, stream, upload", interactions.own_client("gradio_client_run.py")),
+            files={"main.py": "gradio_app.py"},
+            environment={"GRADIO_ANALYTICS_ENABLED": "False"},
+            browse=_greeting,
+        ),
+        Application(
+            "chainlit",
+            "chat",
+            ("chainlit==2.12.0",),
+            (
+                "Socket.IO handshake",
+                interactions.engine_io("/chat/ws/socket.io/", {"sessionId": "1", "clientType": "webapp"}),
+            ),
+            files={"main.py": "chainlit_app.py", "chat.py": "chainlit_chat.py"},
+            pages=("/chat/",),
+            browse=_chat,
+        ),
+        Application(
+            "datasette",
+            "data on the web",
+            ("datasette==0.65.5",),
+            ("query, download as CSV", interactions.sql),
+            files={"main.py": "datasette_app.py"},
+            pages=("/", "/shop/orders", "/shop"),
+        ),
+        Application(
+            "marimo",
+            "notebooks",
+            ("marimo==0.25.2",),
+            ("run over WebSocket", interactions.notebook),
+            files={"main.py": "marimo_app.py", "notebook.py": "marimo_notebook.py"},
+            browse=_slider,
+        ),
+        Application(
+            "titiler",
+            "map tiles",
+            ("titiler.application==2.4.0",),
+            ("statistics, tiles", interactions.tiles),
+            files={"main.py": "titiler_app.py"},
+            pages=("/", "/api.html"),
+            others=(
+                "/cog/tiles/WebMercatorQuad/0/0/0.png?url=world.tif",
+                "/cog/WebMercatorQuad/map.html?url=world.tif",
+            ),
+        ),
+        Application(
+            "mlflow",
+            "experiment tracking",
+            ("mlflow==3.17.2",),
+            ("runs and artifacts", interactions.own_client("mlflow_client.py")),
+            target="mlflow.server.fastapi_app:app",
+            environment={
+                "_MLFLOW_SERVER_FILE_STORE": "sqlite:///mlflow.db",
+                "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+                "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "./artifacts",
+                "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": "only for this test",
+            },
+            browse=_shown("document.body.innerText.includes('Experiments')"),
+        ),
+        Application(
+            "prefect",
+            "workflow server",
+            ("prefect==3.9.1",),
+            ("flows, events", interactions.flows),
+            target="prefect.server.api.server:create_app",
+            factory=True,
+            environment={"PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        ),
+        Application(
+            "channels",
+            "Django with WebSockets",
+            ("channels==4.3.2", "django==6.1.3"),
+            ("log in, upload, rooms", interactions.rooms),
+            files={"main.py": "channels_app.py"},
+            pages=("/admin/login/",),
+            rules=(CSRF,),
+        ),
+        Application(
+            "litestar",
+            "framework",
+            ("litestar[brotli]==2.25.0", "python-multipart"),
+            ("upload, stream, WebSocket", interactions.upload_stream_echo),
+            files={"main.py": "litestar_app.py"},
+            pages=("/static/",),
+            others=("/rows", "/events", "/static/data.bin", "/schema"),
+        ),
+        Application(
+            "quart",
+            "framework",
+            ("quart==0.23.1",),
+            ("upload, stream, WebSocket", interactions.upload_stream_echo),
+            files={"main.py": "quart_app.py"},
+        ),
+        Application(
+            "blacksheep",
+            "framework",
+            ("blacksheep==2.6.4",),
+            ("upload, stream, WebSocket", interactions.upload_stream_echo),
+            files={"main.py": "blacksheep_app.py"},
+            others=("/plain",),
         ),
     )
 }

@@ -65,9 +65,11 @@ class Client:
             response = connection.getresponse()
             status, named = response.status, tuple((name.lower(), value) for name, value in response.getheaders())
             raw = response.read(BODY_BYTES_MAX)
-            if response.read(1):
-                fault = f"more than {BODY_BYTES_MAX} bytes"
-            raw = decoded(raw, Answer(status, named).header("content-encoding"))
+            if response.length:
+                # With a number of bytes to read, http.client says nothing of an end before the announced length.
+                fault = f"{response.length} bytes missing" if len(raw) < BODY_BYTES_MAX else "too long to be compared"
+            if not fault:
+                raw = decoded(raw, Answer(status, named).header("content-encoding"))
         except http.client.IncompleteRead as exc:
             raw, fault = exc.partial, f"cut off after {len(exc.partial)} bytes"
         except (OSError, ValueError, http.client.HTTPException) as exc:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -35,7 +36,8 @@ def browser_like(running: Running, **options: Any) -> Iterator[httpx.Client]:
 def web_socket(running: Running, path: str, **options: Any) -> ClientConnection:
     """Open a WebSocket."""
     url = f"ws://127.0.0.1:{running.port}{path}"
-    return connect(url, proxy=None, open_timeout=TIMEOUT_S, max_size=None, **options)
+    socket: ClientConnection = connect(url, proxy=None, open_timeout=TIMEOUT_S, max_size=None, **options)
+    return socket
 
 
 def own_client(name: str) -> Callable[[Running], Any]:
@@ -132,3 +134,129 @@ def graphql(running: Running) -> Any:
             while seen[-1].get("type") != "complete":
                 seen.append(json.loads(socket.recv(TIMEOUT_S)))
     return seen
+
+
+def upload_stream_echo(running: Running) -> Any:
+    """Upload a file, read a stream, and talk over a WebSocket until the application closes it."""
+    seen: list[Any] = []
+    with browser_like(running) as client:
+        answer = client.post("/upload", files={"data": ("data.bin", b"x" * 400_000)})
+        seen.append([answer.status_code, answer.json()])
+        with client.stream("GET", "/stream") as stream:
+            seen.append([stream.status_code, stream.headers["content-type"], len("".join(stream.iter_text()))])
+    with web_socket(running, "/echo", subprotocols=[Subprotocol("echo")]) as socket:
+        seen.append(socket.subprotocol)
+        for text in ("hello", "ünïcode", "x" * 200_000, ""):
+            socket.send(text)
+            seen.append(socket.recv(TIMEOUT_S) == text)
+        socket.send("end")
+        seen.append(_closed(socket))
+    return seen
+
+
+def rooms(running: Running) -> Any:
+    """Log in to Django's admin, upload, and let two people of a room hear one another, one of them logged in."""
+    seen: list[Any] = []
+    with browser_like(running) as client:
+        token = token_in(client.get("/admin/login/").text, "csrfmiddlewaretoken")
+        fields = {"username": "reader", "password": "secret", "csrfmiddlewaretoken": token, "next": "/admin/"}
+        answer = client.post("/admin/login/", data=fields)
+        seen.append([answer.status_code, answer.url.path, "Site administration" in answer.text])
+        seen.append(client.post("/upload", files={"data": ("data.bin", b"x" * 4_000_000)}).json())
+        seen.append(client.get("/stream").text)
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    with (
+        web_socket(running, "/rooms/kitchen", subprotocols=[Subprotocol("chat")]) as stranger,
+        web_socket(running, "/rooms/kitchen", additional_headers={"Cookie": cookies}) as reader,
+    ):
+        seen.append([stranger.subprotocol, reader.subprotocol])
+        for socket in (stranger, reader):
+            socket.send(json.dumps({"text": "hello"}))
+            seen += [json.loads(each.recv(TIMEOUT_S)) for each in (stranger, reader)]
+    seen.append(_refusal(running, "/rooms/closed"))
+    return seen
+
+
+def sql(running: Running) -> Any:
+    """Query a database, and download a table as CSV and as JSON."""
+    with browser_like(running) as client:
+        query = client.get("/shop.json", params={"sql": "select sum(price) from orders", "_shape": "array"})
+        table = client.get("/shop/orders.csv", params={"_stream": "on", "_size": "max"})
+        page = client.get("/shop/orders.json", params={"_size": "1000", "_shape": "array"})
+        return [query.json(), len(table.text.splitlines()), table.headers["content-type"], len(page.json())]
+
+
+def notebook(running: Running) -> Any:
+    """Run a notebook over its WebSocket until it is done, and name the kinds of messages."""
+    kinds: dict[str, int] = {}
+    with web_socket(running, "/ws?session_id=s_world1") as socket:
+        while "completed-run" not in kinds:
+            kind = json.loads(socket.recv(TIMEOUT_S))["op"]
+            kinds[kind] = kinds.get(kind, 0) + 1
+    return sorted(kinds)
+
+
+def tiles(running: Running) -> Any:
+    """Look at a raster: what it is, its statistics within an area, and tiles in two formats."""
+    area = {"type": "Polygon", "coordinates": [[[-10, -10], [10, -10], [10, 10], [-10, 10], [-10, -10]]]}
+    seen: list[Any] = []
+    with browser_like(running) as client:
+        seen.append(client.get("/cog/info", params={"url": "world.tif"}).json())
+        feature = {"type": "Feature", "properties": {}, "geometry": area}
+        seen.append(client.post("/cog/statistics", params={"url": "world.tif"}, json=feature).json())
+        for name in ("1/0/0.png", "1/0/0.webp"):
+            tile = client.get(f"/cog/tiles/WebMercatorQuad/{name}", params={"url": "world.tif"})
+            seen.append([tile.status_code, tile.headers["content-type"], len(tile.content)])
+    return seen
+
+
+def engine_io(path: str, auth: Any) -> Callable[[Running], Any]:
+    """Return an interaction that connects to a Socket.IO server at ``path``, first by polling and then by WebSocket."""
+
+    def interaction(running: Running) -> Any:
+        seen: list[Any] = []
+        with browser_like(running) as client:
+            opened = client.get(path, params={"EIO": "4", "transport": "polling"})
+            seen.append([opened.status_code, opened.text[:1], sorted(json.loads(opened.text[1:]))])
+        with web_socket(running, f"{path}?EIO=4&transport=websocket") as socket:
+            seen.append(str(socket.recv(TIMEOUT_S))[:1])
+            socket.send("40" + json.dumps(auth))
+            seen.append(re.sub('"sid":"[^"]*"', '"sid":"…"', str(socket.recv(TIMEOUT_S))))
+        return seen
+
+    return interaction
+
+
+def flows(running: Running) -> Any:
+    """Create a flow and a run with Prefect's API, and find them."""
+    with browser_like(running) as client:
+        flow = client.post("/api/flows/", json={"name": "brew"}).json()
+        run = client.post(
+            "/api/flow_runs/", json={"flow_id": flow["id"], "name": "first", "state": {"type": "SCHEDULED"}}
+        )
+        found = client.post("/api/flow_runs/filter", json={"flows": {"name": {"any_": ["brew"]}}}).json()
+        seen = [run.status_code, [each["name"] for each in found], client.get("/api/health").json()]
+    with web_socket(running, "/api/events/in") as socket:
+        event = {
+            "occurred": "2030-01-01T00:00:00Z",
+            "event": "kettle.on",
+            "resource": {"prefect.resource.id": "kettle"},
+            "id": "00000000-0000-4000-8000-000000000001",
+        }
+        socket.send(json.dumps(event))
+    return seen
+
+
+def _closed(socket: ClientConnection) -> Any:
+    try:
+        return socket.recv(TIMEOUT_S)
+    except ConnectionClosed as exc:
+        return [exc.rcvd.code, exc.rcvd.reason] if exc.rcvd else "without a close frame"
+
+
+def _refusal(running: Running, path: str) -> Any:
+    try:
+        with web_socket(running, path):
+            return "opened"
+    except InvalidStatus as exc:
+        return exc.response.status_code

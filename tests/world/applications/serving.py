@@ -29,10 +29,12 @@ LOG_BYTES_MAX = 1024 * 1024
 MARK = "DEVSERVER_WORLD_RUN"
 """Environment variable that every process of a run inherits, so that processes in sessions of their own are found too."""
 
+# uvicorn waits without end for a client that polls.
+_STOP = ("--timeout-graceful-shutdown", "2")
 MODES: Mapping[str, tuple[str, ...]] = {
-    "uvicorn": ("uvicorn",),
-    "dev prod": ("devserver", "prod", "--workers", "1"),
-    "dev run": ("devserver", "run"),
+    "uvicorn": ("uvicorn", *_STOP),
+    "dev prod": ("devserver", "prod", "--workers", "1", *_STOP),
+    "dev run": ("devserver", "run", *_STOP),
 }
 """Commands, as modules with arguments, that serve an application; the first is the measure."""
 
