@@ -2,8 +2,8 @@
 
     python -m tests.world.applications [NAME...] [--bounded] [--keep] [--self-check]
 
-Prints a table and, below it, every difference. Exit code: 0 when there is none, 1 when there is one or an application could not
-be run, 2 for wrong arguments.
+Prints a table and, below it, every difference. Exit code: 0 when there is none, 1 when there is one or an application
+could not be run, 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from tests.world.applications.serving import MODES, Program, Running, StartError
 MEASURE = "uvicorn"
 SHOWN_MAX = 12
 """Max number of differences shown for one application under one server, because one cause often shows in all assets."""
+FAILURE_CHARACTERS_MAX = 1500
+"""Max length of what is shown of one failure, because a browser lists everything that went wrong before it."""
 
 
 @dataclass
@@ -157,12 +159,12 @@ def observe(
         try:
             observed.result = application.interaction[1](running)
         except Exception as exc:
-            observed.failures.append(f"interaction: {type(exc).__name__}: {exc}")
+            observed.failures.append(f"interaction: {type(exc).__name__}: {exc}"[:FAILURE_CHARACTERS_MAX])
         if browse and application.browse:
             try:
                 observed.browsed = _browsed(application, running, folder.parent)
             except Exception as exc:
-                observed.failures.append(f"browser: {exc}")
+                observed.failures.append(f"browser: {exc}"[:FAILURE_CHARACTERS_MAX])
         observed.tracebacks = traceback_count(running.log)
     observed.log = running.log
     observed.left = running.left

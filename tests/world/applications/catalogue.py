@@ -1,19 +1,21 @@
 """Real applications that are compared, each pinned to a version, with what is compared and how.
 
-Programs in ``programs/`` use the libraries as their documentation shows; applications that are complete in themselves are
-served by the import string that their documentation or their own command uses.
+Programs in ``programs/`` use the libraries as their documentation shows; applications that are complete in themselves
+are served by the import string that their documentation or their own command uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.support.browser import Page
 from tests.world.applications import interactions
 from tests.world.applications.comparison import Rule
-from tests.world.applications.serving import Running
+
+if TYPE_CHECKING:
+    from tests.support.browser import Page
+    from tests.world.applications.serving import Running
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ APPLICATIONS: Mapping[str, Application] = {
             ("call, stream, upload", interactions.own_client("gradio_client_run.py")),
             files={"main.py": "gradio_app.py"},
             environment={"GRADIO_ANALYTICS_ENABLED": "False"},
+            rules=(Rule(r'"app_id":\d+', "an application's id is random"),),
             browse=_greeting,
         ),
         Application(
@@ -203,6 +206,7 @@ APPLICATIONS: Mapping[str, Application] = {
             ("query, download as CSV", interactions.sql),
             files={"main.py": "datasette_app.py"},
             pages=("/", "/shop/orders", "/shop"),
+            rules=(Rule(r"Queries took [\d.]+ms", "a page says how long it took"),),
         ),
         Application(
             "marimo",
@@ -255,7 +259,10 @@ APPLICATIONS: Mapping[str, Application] = {
             ("log in, upload, rooms", interactions.rooms),
             files={"main.py": "channels_app.py"},
             pages=("/admin/login/",),
-            rules=(CSRF,),
+            rules=(
+                CSRF,
+                Rule(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "pages and cookies expire some time after the answer"),
+            ),
         ),
         Application(
             "litestar",

@@ -1,7 +1,7 @@
 """Answers of one application under two servers, and what differs between them; without any I/O.
 
-What a server may say of itself is left out (:data:`SERVERS_OWN`). What an application makes anew at every start, such as a
-token, is replaced by its own rules first, each with a reason.
+Headers about the server itself are left out (:data:`SERVERS_OWN`). Parts that an application makes at every start, such
+as a token, are replaced by its own rules first, each with a reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SERVERS_OWN = {
 """Headers that are not compared, and why: what each says."""
 
 FRAMING = frozenset({"content-length", "transfer-encoding"})
-"""Headers that say where a body ends. A server that has the whole body may give its length instead of sending chunks."""
+"""Headers that say where a body ends. A server that has the whole body may give its length instead of chunks."""
 
 _EXCERPT_CHARACTERS = 60
 _TEXT_TYPES = re.compile(r"^(text/|image/svg|application/([a-z.+-]*(json|javascript|xml)|manifest|graphql))")
@@ -94,7 +94,7 @@ def apply_rules(text: str, rules: Iterable[Rule]) -> str:
 
 
 def differences(expected: Mapping[str, Answer], found: Mapping[str, Answer], rules: Sequence[Rule] = ()) -> list[str]:
-    """Return a sentence for every difference between the answers of two servers.
+    """Return a line for every request that two servers answer differently.
 
     :param expected: by request, such as ``GET /``, from the server that is the measure.
     """
@@ -111,7 +111,8 @@ def differences(expected: Mapping[str, Answer], found: Mapping[str, Answer], rul
             if _only_framed_otherwise(left, right):
                 left, right = (_without(answer, FRAMING) for answer in (left, right))
             pair = normalised(left, rules), normalised(right, rules)
-            said += [f"{request}: {difference}" for difference in _of_answers(*pair)]
+            if found_differences := _of_answers(*pair):
+                said.append(f"{request}: {'; '.join(found_differences)}")
     return said
 
 

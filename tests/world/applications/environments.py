@@ -1,8 +1,8 @@
 """An environment of its own for each application, made by uv, with devserver editable from this checkout.
 
-An environment lies in ``$XDG_CACHE_HOME/devserver-world/applications`` (``~/.cache`` by default) under the application's
-name and a hash of its pinned requirements, the interpreter, the checkout and devserver's own requirements. It is deleted after
-use unless it is to be kept: together they take more than 2 GiB, and uv makes one again from its cache within seconds.
+It lies in ``$XDG_CACHE_HOME/devserver-world/applications`` (``~/.cache`` by default), named by the application and a
+hash of its pinned requirements, the interpreter, the checkout and devserver's own requirements. It is deleted after use
+unless it is to be kept: together they take 3 GiB, and uv makes one again from its cache within seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A page with everything that it references, fetched as a browser does: several connections, compressed where offered."""
+"""A page with everything that it references, fetched as a browser does: on several connections, and compressed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Client:
         """Send one request and read its response; what goes wrong on the way is the answer's ``fault``."""
         answer, is_closed = self._try(method, target, {**self.headers, **(headers or {})}, body)
         if is_closed:
-            # A server may close a connection that is idle, or that it said it would close, at any moment. Browsers try again.
+            # A server may close an idle connection at any moment. Browsers try again.
             answer, _ = self._try(method, target, {**self.headers, **(headers or {})}, body)
         return answer
 

@@ -1,7 +1,7 @@
 """URLs that a page makes a browser fetch: from HTML, CSS and JavaScript text, without any I/O.
 
-Scripts are searched with two patterns, not parsed: a string that only looks like an import is fetched too, and answers the
-same under every server. URLs that a script computes are not found; a browser is what fetches those.
+Scripts are searched with a pattern, not parsed: a string that only looks like an import is fetched too, which does no
+harm. URLs that a script computes are not found; only a browser fetches those.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _css_matches(text: str) -> list[re.Match[str]]:
 
 
 def _absolute(found: list[str], base: str) -> list[str]:
-    urls = (urldefrag(urljoin(base, reference.strip())).url for reference in found if _is_fetched(reference))
+    given = (reference.strip().replace(" ", "%20") for reference in found if _is_fetched(reference))
+    urls = (urldefrag(urljoin(base, reference)).url for reference in given)
     return list(dict.fromkeys(urls))
 
 

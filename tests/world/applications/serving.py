@@ -27,7 +27,7 @@ LOG_BYTES_MAX = 1024 * 1024
 """Max size of the log that is read, because an application that writes in a loop must not fill the memory."""
 
 MARK = "DEVSERVER_WORLD_RUN"
-"""Environment variable that every process of a run inherits, so that processes in sessions of their own are found too."""
+"""Environment variable that every process of a run inherits, so that those in sessions of their own are found too."""
 
 # uvicorn waits without end for a client that polls.
 _STOP = ("--timeout-graceful-shutdown", "2")
@@ -170,6 +170,8 @@ def _environment(program: Program, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": f"{program.python.parent}:{kept.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
+        # Some applications send what they hold in sets: in the same order each time.
+        "PYTHONHASHSEED": "0",
         "NO_COLOR": "1",
         # Applications that would report to their makers say so, and do not.
         "DO_NOT_TRACK": "1",

@@ -1,5 +1,6 @@
 """BlackSheep with static files, an upload, a stream and a WebSocket."""
 
+from os import utime
 from pathlib import Path
 
 from blacksheep import Application, Content, Request, Response, StreamedContent, WebSocket, json
@@ -11,6 +12,9 @@ static.mkdir(exist_ok=True)
 )
 (static / "style.css").write_text("body { color: black }\n" * 500)
 (static / "script.js").write_text("document.title += '!'\n" * 500)
+for file in static.iterdir():
+    # Validators are made from it.
+    utime(file, (1e9, 1e9))
 
 app = Application()
 app.serve_files(static)

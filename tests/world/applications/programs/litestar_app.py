@@ -1,5 +1,6 @@
 """Litestar with compression, static files, an upload, server-sent events and a WebSocket."""
 
+from os import utime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ static.mkdir(exist_ok=True)
 (static / "style.css").write_text("body { color: black }\n" * 500)
 (static / "script.js").write_text("document.title += '!'\n" * 500)
 (static / "data.bin").write_bytes(bytes(range(256)) * 4000)
+for file in static.iterdir():
+    # Validators are made from it.
+    utime(file, (1e9, 1e9))
 
 
 @get("/rows")
