@@ -140,6 +140,13 @@ def test_failure_without_frames_of_the_user_shows_those_of_the_framework() -> No
     assert "<details open>" in page
 
 
+def test_frame_without_source_is_shown_without_lines() -> None:
+    generated = Frame("shop/fast.pyx", 59, "add", "", True)
+    page = answered(AppFailed("ValueError", "x", Failure("ValueError", "x", (generated,))), scope()).body.decode()
+    assert "<b>shop/fast.pyx:59</b> <i>in</i> add" in page
+    assert '<pre class="source">' not in page
+
+
 def test_program_gets_a_problem_object() -> None:
     response = answered(FAILED, scope("application/json"))
     assert response.status == 500
