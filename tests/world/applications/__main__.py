@@ -9,6 +9,7 @@ could not be run, 2 for wrong arguments.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--logs", type=Path, metavar="DIR", help="write each server's log into DIR")
     options = parser.parse_args(arguments)
+    # By default it would end this process at once, and leave its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if unknown := [name for name in options.names if name not in APPLICATIONS]:
         parser.error(f"no application is called {unknown[0]}; there are {', '.join(APPLICATIONS)}")
     chosen = [
@@ -90,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         row = compare(application, modes, keep=options.keep, browse=not options.bounded, logs=options.logs)
         row.seconds = time.monotonic() - start
         rows.append(row)
-        print(f"{application.name}: {row.verdicts} in {row.seconds:.1f} s", file=sys.stderr)
+        print("\n".join([f"{application.name}: {row.verdicts} in {row.seconds:.1f} s", *row.said]), file=sys.stderr)
+    sys.stderr.flush()
     print("\n".join(table(rows, list(modes))))
     return 0 if rows and all(row.is_same for row in rows) else 1
 

@@ -26,7 +26,7 @@ STOP_TIMEOUT_S = 15.0
 LOG_BYTES_MAX = 1024 * 1024
 """Max size of the log that is read, because an application that writes in a loop must not fill the memory."""
 
-MARK = "DEVSERVER_WORLD_RUN"
+MARK = "WORLD_RUN"
 """Environment variable that every process of a run inherits, so that those in sessions of their own are found too."""
 
 # uvicorn waits without end for a client that polls.
