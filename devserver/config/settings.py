@@ -460,6 +460,30 @@ class Config:
         choices=(*X_FORWARDED, "forwarded"),
         metavar="LIST",
     )
+    extensions: Sequence[str] | str = option(
+        (),
+        help="Offer apps more of ASGI than uvicorn does: pathsend, early-hints, trailers.",
+        group=PROTOCOL,
+        kind="choice",
+        many=True,
+        commas=True,
+        choices=("pathsend", "early-hints", "trailers"),
+        metavar="LIST",
+    )
+    send_after_disconnect: str = option(
+        "raise",
+        help="What send() does when the client is gone: raise an OSError, or ignore it as uvicorn does.",
+        group=PROTOCOL,
+        kind="choice",
+        choices=("raise", "ignore"),
+    )
+    underscore_headers: str = option(
+        "deliver",
+        help="Deliver, drop or refuse header names with an underscore; WSGI apps never get them.",
+        group=PROTOCOL,
+        kind="choice",
+        choices=("deliver", "drop", "refuse"),
+    )
     proxy_protocol: str = option(
         "off",
         help="Expect the PROXY protocol of HAProxy.",

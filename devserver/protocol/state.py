@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Coroutine, Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from devserver.events import Notice
 from devserver.protocol.http1.limits import Limits
 from devserver.protocol.http1.response import status_line
 from devserver.protocol.http1.target import raw_path
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 FailureResponse: TypeAlias = "Callable[[Failure, Scope], tuple[int, list[tuple[bytes, bytes]], bytes]]"
 """Makes the answer to a request whose app raised, as status, headers and body."""
+
+EXTENSIONS = {
+    "pathsend": "http.response.pathsend",
+    "early-hints": "http.response.early_hint",
+    "trailers": "http.response.trailers",
+}
+"""HTTP extensions of ASGI by their names in ``--extensions``."""
+
+WARNINGS_MAX = 64
+"""Max different warnings about an app: their texts have a method and a status in them, which apps choose."""
 
 BATCH = 64
 """How many apps run before their responses are written; bounds how long one waits, and how much memory they take."""
@@ -132,6 +143,8 @@ class ServerState:
 
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.cancelled: set[asyncio.Task[None]] = set()
+        """Tasks that :meth:`cancel` has cancelled: a CancelledError out of any other is the app's own."""
         self.lost: set[Exchange] = set()
         """Exchanges whose client has gone; looked at once a second."""
         self.total_requests = 0
@@ -145,13 +158,20 @@ class ServerState:
         self.on_limit: Callable[[], None] = _ignore
         """Called once, when ``limit_max_requests`` is reached."""
         self.on_fatal: Callable[[BaseException], None] = _ignore_exception
-        """Called with a SystemExit or KeyboardInterrupt that the app raised."""
+        """Called with a KeyboardInterrupt that came out of the app."""
         self.failure_response: FailureResponse | None = None
         """Makes the page shown when an app raises; None for a bare 500."""
         self.first_party: Container[str] = ()
         """Paths of the app's own source files, which tracebacks show first."""
-        self.debug = False
-        """Whether ``http.response.debug`` is offered to apps."""
+        self.extensions = tuple(EXTENSIONS[name] for name in config.extensions)
+        """ASGI names of the HTTP extensions that are offered to apps."""
+        self.ignores_departures = config.send_after_disconnect == "ignore"
+        """Whether ``send()`` keeps quiet when the client is gone."""
+        self.asgi_version = {"version": "3.0", "spec_version": "2.3" if self.ignores_departures else "2.5"}
+        """``scope["asgi"]`` of HTTP. Before 2.4 an app that streams must listen for ``http.disconnect`` itself, and
+        frameworks go by the version."""
+        self.underscore_headers = config.underscore_headers
+        self._warned: set[str] = set()
 
         self.trusted_peers: TrustedPeers | None = None
         self.forwarded: ForwardedHeaders | None = None
@@ -206,6 +226,21 @@ class ServerState:
     def headers_without(self, *, date: bool, server: bool) -> bytes:
         """The default header lines, less those that the app sent itself."""
         return (b"" if date else self.date_header) + (b"" if server else self._server_header) + self._extra_headers
+
+    # What apps do
+
+    def warn_once(self, text: str) -> None:
+        """Warns about something that the app does against its contract, and that was mended; each text once."""
+        if text not in self._warned and len(self._warned) < WARNINGS_MAX:
+            self._warned.add(text)
+            self.emitter.emit(Notice("warning", text))
+
+    def cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancels the task of an exchange. Its CancelledError is then no error of the app."""
+        if task not in self.cancelled:
+            self.cancelled.add(task)
+            task.add_done_callback(self.cancelled.discard)
+        task.cancel()
 
     # Loop turns
 

@@ -34,6 +34,9 @@ class Connections(Protocol):
     def tasks(self) -> Collection[asyncio.Task[None]]:
         """One for each request whose app has not returned."""
 
+    def cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancels one of them."""
+
     def tick(self, now: float) -> None:
         """A second has passed; ``now`` is loop time."""
 
@@ -97,7 +100,7 @@ async def cancel(state: Connections, *, timeout_s: float = CANCEL_S) -> None:
     """Cancels every task, gives them ``timeout_s`` to end, and aborts the connections that are left."""
     tasks = set(state.tasks)
     for task in tasks:
-        task.cancel()
+        state.cancel(task)
     if tasks:
         await asyncio.wait(tasks, timeout=timeout_s)
     for connection in list(state.connections):

@@ -73,7 +73,6 @@ class Server:
     :param emitter: who is told what happens.
     :param listeners: sockets that are bound already; the settings' addresses are not looked at then.
     :param failure_response: makes the answer to a request whose app raised; None for a bare 500.
-    :param debug: whether apps are offered ``http.response.debug``.
     :param ssl: the TLS context, made already; the settings' files are not read then.
     """
 
@@ -86,7 +85,6 @@ class Server:
         emitter: Emitter | None = None,
         listeners: Sequence[Listener] | None = None,
         failure_response: FailureResponse | None = None,
-        debug: bool = False,
         ssl: ssl.SSLContext | None = None,
     ) -> None:
         self.config = config
@@ -102,7 +100,6 @@ class Server:
         self._app = app
         self._listeners = list(listeners) if listeners is not None else None
         self._failure_response = failure_response
-        self._debug = debug
         self._loaded_app: ASGIApp | None = None
         self._ssl = ssl
         self._begun = 0.0
@@ -242,7 +239,6 @@ class Server:
         )
         state.failure_response = self._failure_response
         state.first_party = first_party
-        state.debug = self._debug
         state.on_limit = self._on_limit
         state.on_fatal = self._on_fatal
         self._build_routes(app)
@@ -389,7 +385,7 @@ class Server:
         self.should_exit = True
 
     def _on_fatal(self, exc: BaseException) -> None:
-        """The app raised SystemExit or KeyboardInterrupt: it leaves :meth:`serve` once everything has stopped."""
+        """A KeyboardInterrupt came out of the app: it leaves :meth:`serve` once everything has stopped."""
         self._fatal = exc
         self.should_exit = True
 

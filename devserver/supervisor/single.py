@@ -49,7 +49,6 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
         listeners=listeners,
         emitter=emitter,
         failure_response=lambda failure, scope: _page(share=config.share_errors)(failure, scope),
-        debug=True,
     )
     root = project_root(target, Path.cwd())
     # First, as handlers that the log config names may be the user's code. A process that was started after a save must

@@ -213,7 +213,7 @@ def _end_stream(connection: Connection) -> None:
         connection.shutdown()
     exchange = connection.exchange if isinstance(connection, Http1Connection) else None
     if exchange is not None and exchange.endless and exchange.task is not None:
-        exchange.task.cancel()
+        exchange.connection.state.cancel(exchange.task)
 
 
 def _header(proxied: list[Any] | None) -> ProxyHeader | None:

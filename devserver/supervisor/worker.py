@@ -298,7 +298,6 @@ class Worker:
             app=app,
             emitter=self._emitter,
             failure_response=self._failure_response,
-            debug=True,
         )
         if self._stop.is_set():
             return None

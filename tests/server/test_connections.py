@@ -62,6 +62,9 @@ class FakeState:
         self.ticks: list[float] = []
         self.on_tick: Callable[[], None] = lambda: None
 
+    def cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+
     def tick(self, now: float) -> None:
         self.ticks.append(now)
         self.on_tick()

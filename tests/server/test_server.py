@@ -8,6 +8,7 @@ import contextvars
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -698,18 +699,31 @@ def test_the_request_limit_stops_the_server() -> None:
     assert not running.raised
 
 
-def test_system_exit_in_the_app_stops_the_server_and_leaves_it() -> None:
+def test_interrupt_in_the_app_stops_the_server_and_leaves_it() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            raise SystemExit(7)
+            raise KeyboardInterrupt
         raise NotImplementedError
 
     with serving(app) as running:
         assert running.get("/").status == 500
         running.join()
-    assert isinstance(running.raised[0], SystemExit)
-    assert running.raised[0].code == 7
+    assert isinstance(running.raised[0], KeyboardInterrupt)
     assert running.of(ServerStopped)
+
+
+def test_system_exit_in_the_app_is_an_error_of_that_request() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        if scope["path"] == "/exit":
+            sys.exit(7)
+        await hello(scope, receive, send)
+
+    with serving(app) as running:
+        assert running.get("/exit").status == 500
+        assert running.get("/").status == 200
+    assert not running.raised
 
 
 # Timers

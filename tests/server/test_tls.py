@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,12 @@ from devserver.config import Config
 from devserver.errors import ConfigError
 from devserver.server.tls import ssl_context
 from tests.support.certificates import make_certificate, openssl
-from tests.support.server import PATIENCE_S, hello, read_all, serving
+from tests.support.server import PATIENCE_S, hello, read_all, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from devserver.app.types import Receive, Scope, Send
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,36 @@ def test_a_server_speaks_tls(certificates: Path, loop: str) -> None:
                 assert wrapped.selected_alpn_protocol() == "http/1.1"
                 wrapped.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 assert read_all(wrapped).endswith(b"hello")
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_client_that_closes_its_side_of_tls_is_gone_without_a_word(
+    certificates: Path, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/wait":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            told.set()
+            return
+        await hello(scope, receive, send)
+
+    files: dict[str, Any] = {"ssl_certfile": certificates / "cert.pem", "ssl_keyfile": certificates / "key.pem"}
+    client = client_of(certificates)
+    with serving(app, loop=loop, **files) as running:
+        for path in (b"/wait", b"/"):
+            with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as raw:
+                wrapped = client.wrap_socket(raw, server_hostname="localhost")
+                wrapped.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+                if path == b"/":
+                    assert wrapped.recv(65536)
+                with contextlib.suppress(ssl.SSLError):
+                    wrapped.unwrap().close()
+        until(told.is_set)
+        until(lambda: running.server.server_state and not running.server.server_state.connections)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_certificate_and_key_may_be_one_file(certificates: Path) -> None:

@@ -169,7 +169,7 @@ def serving(app: Any = hello, *, ready: bool = True, kind: type[Server] = Server
     if not {"bind", "uds", "fd"} & options.keys():
         options.setdefault("port", 0)
     sockets = options.pop("sockets", None)
-    own = {name: options.pop(name) for name in ("listeners", "target", "debug") if name in options}
+    own = {name: options.pop(name) for name in ("listeners", "target") if name in options}
     running = Running(kind(Config(app, **options), emitter=emitter, **own), events)
 
     def run() -> None:

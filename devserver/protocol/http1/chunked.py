@@ -1,75 +1,38 @@
 """A chunked request body (RFC 9112 §7.1): its data, and the byte at which it ends.
 
-llhttp decodes the chunks; it does not say at which byte the message ended. :class:`ChunkScanner` walks over the same
-bytes and does, so that a request that follows in the same read is not fed to the parser before its turn. Both must
-agree on the end: if they do not, the message is refused. Two parsers that disagree are how requests are smuggled.
+Strategy. One decoder reads the chunks; no second parser looks at them, so that none can disagree about where the
+message ends, which is how requests are smuggled. It takes slices out of each read and joins them once, because a small
+object for every chunk would take many times what the body takes. Pure: bytes in, bytes out.
 
-The scanner also bounds what carries no body: sizes with endless zeros, extensions and trailers.
+What carries no body is bounded: a line by ``--limit-request-field-size``, and all lines of a message together by
+:data:`FRAMING_BYTES_MAX` and :data:`FRAMING_BYTES_PER_CHUNK`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from devserver.protocol.http1.refusal import Refusal
 
 FRAMING_BYTES_MAX = 65536
-"""Size lines, extensions and trailers of one message may take this much more than its body. Ordinary chunks of 8 KiB
-spend 8 bytes each, so that an upload of any length fits, while one-byte chunks and endless extensions do not."""
+"""Max bytes of size lines, extensions and trailers in one message, beyond a share for each chunk."""
+FRAMING_BYTES_PER_CHUNK = 32
+"""Share of a chunk in that limit: its size with 16 digits and a short extension. So a long body in tiny chunks is
+legal, and endless extensions and trailers are not."""
 _SIZE_DIGITS_MAX = 16
+_LINES_MAX = 256
+"""Max remembered size lines: peers send pieces of the same few sizes."""
+_LINE_BYTES_MAX = 8
 _HEX = b"0123456789abcdefABCDEF"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text.
 _FIELD_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _NO_TRAILERS = frozenset((b"content-length", b"transfer-encoding"))
-"""What would frame the message comes too late behind it (RFC 9110 §6.5.1)."""
+"""Fields that would frame the message, and come too late behind it (RFC 9110 §6.5.1)."""
 
-# Puts a fresh parser into the middle of a chunked message. The head was judged by another one: llhttp stops at an
-# Upgrade that nobody takes, although the body follows as ever.
-_SYNTHETIC_HEAD = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+# What the next bytes are.
+_SIZE_LINE, _DATA, _DATA_END, _TRAILERS = range(4)
 
-
-class ChunkedBody:
-    """Decodes one body.
-
-    :param deliver: called with the data of each chunk, or of a part of it.
-    :param parser_factory: makes the parser that decodes.
-    """
-
-    __slots__ = ("_decoded_to_end", "_deliver", "_parser", "_scanner", "complete")
-
-    def __init__(self, deliver: Callable[[bytes], None], parser_factory: Callable[[object], Any]) -> None:
-        self.complete = False
-        self._deliver = deliver
-        self._scanner = ChunkScanner()
-        self._decoded_to_end = False
-        self._parser = parser_factory(self)
-        self._parser.feed_data(_SYNTHETIC_HEAD)
-
-    def feed(self, data: bytes, start: int) -> int:
-        """Decodes ``data`` from ``start``.
-
-        :returns: the offset after the last byte of the message, or ``len(data)`` when it is not :attr:`complete` yet.
-        :raises Refusal: 400 when the chunks are malformed; the parser's own errors pass through.
-        """
-        end = self._scanner.scan(data, start)
-        self._parser.feed_data(data[start:end])
-        self.complete = self._scanner.complete
-        if self._decoded_to_end != self.complete:
-            raise Refusal(400, "The end of the chunked body is ambiguous.")
-        return end
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Trailer fields are not merged into the head and not handed on (RFC 9110 §6.5.1)."""
-
-    def on_body(self, data: bytes) -> None:
-        """The parser has decoded data."""
-        self._deliver(data)
-
-    def on_message_complete(self) -> None:
-        """The parser has seen the end of the message."""
-        self._decoded_to_end = True
+_seen_lines: dict[bytes, int] = {}
+"""Size lines without their CRLF that were read before, and the sizes they give."""
 
 
 def is_field_line(line: bytes) -> bool:
@@ -78,68 +41,139 @@ def is_field_line(line: bytes) -> bool:
     return bool(name and colon) and not name.translate(None, _TOKEN) and not value.translate(None, _FIELD_VALUE)
 
 
-class ChunkScanner:
-    """Follows one chunked message from the byte after its head."""
+class ChunkedBody:
+    """Decoder of one chunked message, from the byte after its head.
 
-    __slots__ = ("_body_bytes", "_data_left", "_framing_bytes", "_in_trailers", "_line", "complete")
+    :param line_bytes_max: most bytes of one size or trailer line, without its CRLF.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_data_left", "_framing_left", "_line", "_line_bytes_max", "_stage", "complete")
+
+    def __init__(self, line_bytes_max: int) -> None:
         self.complete = False
+        """The last byte of the message has been read."""
+        self._stage = _SIZE_LINE
         self._data_left = 0
-        """Bytes of chunk data, with the CRLF behind them, that are still to come."""
-        self._in_trailers = False
+        """Bytes of the current chunk's data that have not arrived."""
         self._line = b""
-        """The part of a size or trailer line that has arrived."""
-        self._body_bytes = 0
-        self._framing_bytes = 0
+        """The part of a line that has arrived; in ``_DATA_END`` a CR at most."""
+        self._line_bytes_max = line_bytes_max
+        self._framing_left = FRAMING_BYTES_MAX
 
-    def scan(self, data: bytes, start: int) -> int:
-        """Moves over ``data`` from ``start``.
+    def feed(self, data: bytes, start: int) -> tuple[bytes, int]:
+        """Decodes ``data`` from ``start``.
 
-        :returns: the offset after the last byte of the message, or ``len(data)`` when it is not :attr:`complete` yet.
-        :raises Refusal: 400 when a size is malformed or the framing outweighs the body.
+        :returns: the body bytes found, and the offset after the last byte of the message; ``len(data)`` while the
+            message is not :attr:`complete`. Trailer fields are checked and dropped (RFC 9110 §6.5.1).
+        :raises Refusal: 400 when a line is malformed or too long, or the framing outweighs its limit.
         """
+        parts: list[bytes] = []
         position, size = start, len(data)
         while position < size:
-            if self._data_left:
-                step = min(self._data_left, size - position)
-                self._data_left -= step
-                position += step
-                continue
-            newline = data.find(b"\n", position)
-            if newline < 0:
-                self._count(size - position)
-                self._line += data[position:]
-                return size
-            self._count(newline + 1 - position)
-            line = self._line + data[position : newline + 1]
-            self._line = b""
-            position = newline + 1
-            if self._in_trailers:
-                if line == b"\r\n":
-                    self.complete = True
-                    return position
-                name = line.partition(b":")[0].lower()
-                if not line.endswith(b"\r\n") or not is_field_line(line[:-2]) or name in _NO_TRAILERS:
-                    raise Refusal(400, "A trailer field is malformed.")
+            stage = self._stage
+            if stage == _SIZE_LINE and not self._line:
+                # The short way: a chunk that has arrived whole, of a size that was seen before.
+                begin = data.find(b"\n", position) + 1
+                length = _seen_lines.get(data[position:begin])
+                if length:
+                    end = begin + length
+                    if data[end : end + 2] == b"\r\n":
+                        self._framing_left += FRAMING_BYTES_PER_CHUNK - (begin - position)
+                        parts.append(data[begin:end])
+                        position = end + 2
+                        continue
+            if stage == _DATA:
+                end = position + self._data_left
+                if end > size:
+                    self._data_left = end - size
+                    parts.append(data[position:])
+                    position = size
+                    break
+                parts.append(data[position:end])
+                position = end
+                self._stage = _DATA_END
+            elif stage == _DATA_END:
+                position = self._end_chunk(data, position)
             else:
-                self._open_chunk(line)
-        return size
+                newline = data.find(b"\n", position)
+                if newline < 0:
+                    self._keep_part(data[position:])
+                    position = size
+                    break
+                line = self._line + data[position : newline + 1] if self._line else data[position : newline + 1]
+                self._line = b""
+                position = newline + 1
+                if len(line) > self._line_bytes_max + 2:
+                    raise Refusal(400, "A line of the chunked body's framing is too long.")
+                self._spend(len(line))
+                if stage == _SIZE_LINE:
+                    self._open_chunk(line)
+                elif line == b"\r\n":
+                    self.complete = True
+                    break
+                else:
+                    _check_trailer(line)
+        return parts[0] if len(parts) == 1 else b"".join(parts), position
+
+    def _end_chunk(self, data: bytes, position: int) -> int:
+        """Reads the CRLF behind chunk data; the offset after it, or after what has arrived of it."""
+        end = self._line + data[position : position + 2 - len(self._line)]
+        if not b"\r\n".startswith(end):
+            raise Refusal(400, "A chunk is longer or shorter than its size.")
+        position += len(end) - len(self._line)
+        if len(end) == 2:
+            self._line = b""
+            self._stage = _SIZE_LINE
+        else:
+            self._line = end
+        return position
+
+    def _keep_part(self, part: bytes) -> None:
+        """Keeps the start of a line. Its end comes with a later read."""
+        line = self._line + part
+        if len(line) - line.endswith(b"\r") > self._line_bytes_max:
+            raise Refusal(400, "A line of the chunked body's framing is too long.")
+        if len(line) > self._framing_left:
+            self._spend(len(line))
+        if self._stage == _SIZE_LINE:
+            digits, semicolon, _ = line.partition(b";")
+            if digits.translate(None, _HEX) not in (b"", b"" if semicolon else b"\r"):
+                raise Refusal(400, "A chunk size is malformed.")
+        self._line = line
 
     def _open_chunk(self, line: bytes) -> None:
-        digits, _, extensions = line[:-2].partition(b";")
-        if not line.endswith(b"\r\n") or not digits or len(digits) > _SIZE_DIGITS_MAX or digits.translate(None, _HEX):
-            raise Refusal(400, "A chunk size is malformed.")
-        if extensions and extensions.translate(None, _FIELD_VALUE):
-            raise Refusal(400, "A chunk extension holds a control character.")
-        length = int(digits, 16)
+        """Reads ``chunk-size [chunk-ext] CRLF`` (RFC 9112 §7.1)."""
+        length = _seen_lines.get(line)
+        if length is None:
+            length = _chunk_size(line)
+            if len(line) <= _LINE_BYTES_MAX:
+                if len(_seen_lines) >= _LINES_MAX:
+                    _seen_lines.clear()
+                _seen_lines[line] = length
         if length:
-            self._data_left = length + 2
-            self._body_bytes += length
+            self._framing_left += FRAMING_BYTES_PER_CHUNK
+            self._data_left = length
+            self._stage = _DATA
         else:
-            self._in_trailers = True
+            self._stage = _TRAILERS
 
-    def _count(self, framing_bytes: int) -> None:
-        self._framing_bytes += framing_bytes
-        if self._framing_bytes > FRAMING_BYTES_MAX + self._body_bytes:
+    def _spend(self, framing_bytes: int) -> None:
+        self._framing_left -= framing_bytes
+        if self._framing_left < 0:
             raise Refusal(400, "The framing of the chunked body outweighs the body.")
+
+
+def _chunk_size(line: bytes) -> int:
+    """The size that a whole size line gives."""
+    digits, _, extensions = line[:-2].partition(b";")
+    if not line.endswith(b"\r\n") or not digits or len(digits) > _SIZE_DIGITS_MAX or digits.translate(None, _HEX):
+        raise Refusal(400, "A chunk size is malformed.")
+    if extensions and extensions.translate(None, _FIELD_VALUE):
+        raise Refusal(400, "A chunk extension holds a control character.")
+    return int(digits, 16)
+
+
+def _check_trailer(line: bytes) -> None:
+    name = line.partition(b":")[0].lower()
+    if not line.endswith(b"\r\n") or not is_field_line(line[:-2]) or name in _NO_TRAILERS:
+        raise Refusal(400, "A trailer field is malformed.")

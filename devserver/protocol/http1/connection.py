@@ -2,7 +2,7 @@
 
 Strategy. The connection finds the end of each head itself and hands llhttp one whole head, after the raw request line
 and the sizes have been checked. The body of a message with Content-Length is the next so many bytes and needs no
-parser; a chunked body goes through llhttp up to the end that :class:`ChunkedBody` finds. Bytes behind a message stay
+parser; a chunked body is decoded by :class:`ChunkedBody`, which knows where it ends. Bytes behind a message stay
 raw until its response is complete: pipelining costs a bounded buffer and no second state machine, errors are answered
 in order by themselves, and a connection between requests is described by its unparsed bytes.
 
@@ -93,6 +93,7 @@ class Http1Connection(asyncio.Protocol):
         "_scope",
         "_server",
         "_trusted",
+        "_underscored",
         "_unsent_bytes",
         "deadline",
         "eof",
@@ -128,6 +129,8 @@ class Http1Connection(asyncio.Protocol):
         """The decoder of the chunked body that is being read."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._fields: list[tuple[bytes, bytes]] = []
+        self._underscored = False
+        """A name in the head that is being judged has an underscore."""
         self._judged_block = b""
         """The field lines of the last plain request on this connection. Clients repeat them, and the same bytes are not
         judged twice, since their grammar does not depend on the request line (RFC 9112 §2.1)."""
@@ -206,16 +209,22 @@ class Http1Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        """The peer has shut down its writing side; ours stays open for what it still reads (RFC 9112 §9.6)."""
+        """The peer has shut down its writing side; ours stays open for what it still reads (RFC 9112 §9.6).
+
+        Not in two cases. Behind a body that is incomplete no answer is of use (RFC 9112 §8). And asyncio's TLS closes
+        both sides once the peer has sent its close_notify.
+        """
         self.eof = True
         exchange = self.exchange
+        is_encrypted = self._scheme == "https"
         if exchange is None:
-            return self._mode == HEAD and bool(self._raw) and not self._scanned
-        exchange.disconnect(lost=False)
+            return self._mode == HEAD and bool(self._raw) and not self._scanned and not is_encrypted
         if self._mode == BODY:
             exchange.keep_alive = False
-            self._rest()
-        return True
+            self.deadline = 0.0
+            return False
+        exchange.disconnect(lost=False)
+        return not is_encrypted
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The socket is closed."""
@@ -347,6 +356,11 @@ class Http1Connection(asyncio.Protocol):
 
     # Called by the exchange
 
+    @property
+    def much_is_unread(self) -> bool:
+        """Whether more of the request body may still come than is read for the sake of the next request."""
+        return self._chunks is not None or self._body_left > limits.UNREAD_BODY_MAX
+
     def resume_body(self) -> None:
         """The app has taken the waiting part of the body."""
         if self._mode == BODY and self._reading_paused:
@@ -367,11 +381,6 @@ class Http1Connection(asyncio.Protocol):
             timeout_s = state.timeout_keep_alive
             self.deadline = (state.turn_time or state.loop.time()) + timeout_s if timeout_s else 0.0
         elif self._mode == BODY:
-            if self._body_left > limits.UNREAD_BODY_MAX or (
-                self._chunks is not None and exchange.body_bytes_received > limits.UNREAD_BODY_MAX
-            ):
-                self._finish()
-                return
             # The rest is read and thrown away; then the next request's turn comes.
             if self._reading_paused:
                 self._resume_reading()
@@ -417,8 +426,7 @@ class Http1Connection(asyncio.Protocol):
             if lowered in _TELLING_FIELDS:
                 self._fields.append((lowered, value))
             elif b"_" in lowered:
-                # CGI and WSGI map "-" and "_" to one name; such a field could pass for one that a proxy checks.
-                return
+                self._underscored = True
         self._headers.append((lowered, value))
 
     def _read_head(self) -> None:
@@ -542,7 +550,7 @@ class Http1Connection(asyncio.Protocol):
         self.exchange = exchange = Exchange(self, scope, line, keep_alive, False, expects_continue)
         self._mode = BODY
         if length == _CHUNKED:
-            self._chunks = ChunkedBody(exchange.body_arrived, state.parser_factory)
+            self._chunks = ChunkedBody(state.limits.request_field_size)
         else:
             self._body_left = length
         if raw:
@@ -593,10 +601,32 @@ class Http1Connection(asyncio.Protocol):
         _check_transfer_codings(line, fields)
         if malformed:
             raise Refusal(400, f"The request head is malformed: {malformed}.")
+        if self._underscored:
+            self._underscored = False
+            headers = self._judge_underscores(headers)
         judged = self._frame(line, headers, fields)
         if bounds.request_body is not None and judged.length > bounds.request_body:
             raise Refusal(413, f"The request body is larger than {bounds.request_body} bytes.")
         return judged
+
+    def _judge_underscores(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers that the app gets of those with an underscore in a name, and all others.
+
+        ASGI tells ``-`` and ``_`` apart, so that they are delivered. But apps that map both to one name, as CGI does,
+        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: beside that
+        one it is dropped.
+
+        :raises Refusal: 400 when ``--underscore-headers`` says so.
+        """
+        mode = self.state.underscore_headers
+        if mode == "refuse":
+            raise Refusal(400, "A field name has an underscore.")
+        if mode == "drop":
+            return [field for field in headers if b"_" not in field[0]]
+        if not self._trusted:
+            return headers
+        names = {name for name, _ in headers}
+        return [field for field in headers if b"_" not in field[0] or field[0].replace(b"_", b"-") not in names]
 
     def _frame(
         self, line: RequestLine, headers: list[tuple[bytes, bytes]], fields: list[tuple[bytes, bytes]]
@@ -661,7 +691,7 @@ class Http1Connection(asyncio.Protocol):
         """The scope of a request (ASGI HTTP spec, "HTTP Connection Scope"). It shares nothing with another one."""
         state = self.state
         scope = self._scope.copy()
-        scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
+        scope["asgi"] = state.asgi_version.copy()
         scope["method"] = line.method
         scope["path"] = line.path
         scope["raw_path"] = line.raw_path
@@ -669,14 +699,7 @@ class Http1Connection(asyncio.Protocol):
         scope["http_version"] = line.http_version
         scope["headers"] = headers
         scope["state"] = state.lifespan_state.copy()
-        extensions: dict[str, dict[str, object]] = {
-            "http.response.pathsend": {},
-            "http.response.early_hint": {},
-            "http.response.trailers": {},
-        }
-        scope["extensions"] = extensions
-        if state.debug:
-            extensions["http.response.debug"] = {}
+        scope["extensions"] = {name: {} for name in state.extensions} if state.extensions else {}
         if state.root_path:
             scope["path"] = state.root_path + line.path
             scope["raw_path"] = state.root_path_raw + line.raw_path
@@ -712,10 +735,9 @@ class Http1Connection(asyncio.Protocol):
             ended = not self._body_left
             exchange.body_arrived(data)
         else:
-            try:
-                end = self._chunks.feed(raw, start)
-            except self.state.parser_error as exc:
-                raise Refusal(400, f"The chunked body is malformed: {exc}.") from None
+            data, end = self._chunks.feed(raw, start)
+            if data:
+                exchange.body_arrived(data)
             ended = self._chunks.complete
             if end == len(raw):
                 self._raw, self._position = b"", 0
@@ -726,10 +748,7 @@ class Http1Connection(asyncio.Protocol):
                 raise Refusal(413, f"The request body is larger than {limit} bytes.")
         if ended:
             self._end_body(exchange)
-        elif exchange.stage == COMPLETE:
-            if exchange.body_bytes_received > limits.UNREAD_BODY_MAX and self._chunks is not None:
-                self._finish()
-        elif exchange.body_bytes_waiting > limits.READ_HIGH_WATER:
+        elif exchange.stage != COMPLETE and exchange.body_bytes_waiting > limits.READ_HIGH_WATER:
             self._pause_reading()
             self._rest()
         elif self._reading_paused:

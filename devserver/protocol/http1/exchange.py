@@ -30,6 +30,7 @@ from devserver.protocol.http1.response import (
     HAS_DATE,
     HAS_EVENTS,
     HAS_SERVER,
+    HAS_TWO_LENGTHS,
     content_length_end,
     content_length_ends,
     encode_early_hints,
@@ -43,14 +44,17 @@ if TYPE_CHECKING:
     from devserver.protocol.http1.connection import Http1Connection
     from devserver.protocol.http1.target import RequestLine
 
-# How far the response is.
-LISTED, AWAITING_START, AWAITING_BODY, STREAMING, AWAITING_TRAILERS, COMPLETE = range(6)
+# How far the response is. AWAITING_BODY lasts until the first body message, whether the head has left or not: what an
+# app may send must not depend on whether it suspended in between. OPENING_FILE holds the head until a file is open.
+LISTED, AWAITING_START, AWAITING_BODY, OPENING_FILE, STREAMING, AWAITING_TRAILERS, COMPLETE = range(7)
 _BODY_STAGES = (AWAITING_BODY, STREAMING)
 
 # How the end of the body is marked (RFC 9112 §6).
 NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
 
 _FILE_CHUNK_BYTES = 262144
+_PIECE_BYTES_MIN = 4096
+"""Pieces of a request body below this size are joined: an object for each would take many times what the body takes."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _CAUSES_MAX = 16
 
@@ -120,7 +124,7 @@ class Exchange:
         self.body_bytes_waiting = 0
         """Bytes of the body that have arrived and that the app has not taken."""
         if not body_complete:
-            self._body: list[bytes] = []
+            self._body: list[bytes | bytearray] = []
             self.body_bytes_received = 0
             self._deliveries = 0
             """How many body messages the app took since it last suspended in ``receive``."""
@@ -219,7 +223,8 @@ class Exchange:
         waiting = self.body_bytes_waiting
         if waiting:
             body = self._body
-            data = body[0] if len(body) == 1 else b"".join(body)
+            first = body[0]
+            data = first if len(body) == 1 and isinstance(first, bytes) else b"".join(body)
             body.clear()
             self.body_bytes_waiting = 0
         else:
@@ -235,12 +240,13 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Takes one message of the response (ASGI HTTP spec, "Response").
 
-        :raises ClientDisconnected: the client is gone.
+        :raises ClientDisconnected: the client is gone; not raised under ``--send-after-disconnect ignore``.
         :raises AppContractError: the message may not come here, or HTTP cannot carry it.
         """
         connection = self.connection
         if connection.lost and self.stage != COMPLETE:
-            raise ClientDisconnected("The client has closed the connection.")
+            await self._send_in_vain()
+            return
         kind = message["type"]
         stage = self.stage
         if stage == AWAITING_START:
@@ -282,6 +288,13 @@ class Exchange:
                 self.keep_alive = False
             if flags & HAS_EVENTS:
                 self.endless = True
+            if flags & HAS_TWO_LENGTHS:
+                if self.line.method != "HEAD" and status not in BODILESS:
+                    raise AppContractError("The response has two different Content-Length headers.")
+                state.warn_once(
+                    f"The app sent two different Content-Length headers ({self.line.method}, status {status}). The "
+                    "response has no content, so the first one was kept."
+                )
             if flags & (HAS_DATE | HAS_SERVER):
                 prefix = status_line(status) + state.headers_without(
                     date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER)
@@ -302,9 +315,7 @@ class Exchange:
     def release_head(self) -> None:
         """The turn is over and no body has come: the client gets the head alone."""
         if self.stage == AWAITING_BODY and self.head is not None and not self.connection.lost:
-            head = self._finish_head(0, more_body=True)
-            self.stage = STREAMING
-            self.connection.transport.write(head)
+            self.connection.transport.write(self._finish_head(0, more_body=True))
 
     def _finish_head(self, size: int, *, more_body: bool) -> bytes:
         """Chooses the framing, now that it is known whether the first chunk is the last (RFC 9112 §6.3)."""
@@ -319,7 +330,10 @@ class Exchange:
         status = self.status
         if status in BODILESS:
             self._framing = NONE
-            if length >= 0 and status == 304:
+            if status == 205:
+                # RFC 9110 §15.3.6: no content, and the client must be able to tell.
+                head += b"content-length: 0\r\n"
+            elif length >= 0 and status == 304:
                 head += b"content-length: %d\r\n" % length
         elif self.line.method == "HEAD":
             self._framing = NONE
@@ -340,8 +354,9 @@ class Exchange:
         else:
             self._framing = UNTIL_CLOSE
             self.keep_alive = False
-        if self.expects_continue and not self.body_complete:
-            # The client may or may not send the body now; where the next request starts cannot be known.
+        if not self.body_complete and (self.expects_continue or self.connection.much_is_unread):
+            # The client may or may not send the body after a final response, and more than a little of it is not
+            # worth reading for the sake of the next request: the client must know (RFC 9112 §9.6).
             self.keep_alive = False
         if not self.keep_alive:
             return head + b"connection: close\r\n\r\n"
@@ -366,7 +381,7 @@ class Exchange:
                 and (self._length_left == size or self._length_left < 0)
                 and self.status not in BODILESS
                 and not self._trailers
-                and not self.expects_continue
+                and self.body_complete
             ):
                 # The whole of an ordinary response in one write; every other case takes the long way below.
                 self.head = None
@@ -374,7 +389,7 @@ class Exchange:
                 writes = self.connection.state.writes
                 if size > limits.WRITE_JOIN_MAX:
                     transport.writelines(parts)
-                elif writes is not None and self.body_complete and not self.connection.eof:
+                elif writes is not None and not self.connection.eof:
                     writes.append((transport, b"".join(parts)))
                 else:
                     transport.write(b"".join(parts))
@@ -382,9 +397,9 @@ class Exchange:
                 self._complete()
                 return
             head = self._finish_head(size, more_body=more_body)
-            self.stage = STREAMING
         else:
             head = b""
+        self.stage = STREAMING
         framing = self._framing
         if framing == LENGTH:
             left = self._length_left - size
@@ -436,9 +451,19 @@ class Exchange:
         if self.connection.write_paused:
             await self.connection.drained()
             if self.connection.lost:
-                raise ClientDisconnected("The client has closed the connection.")
+                await self._send_in_vain()
         else:
             await _yield_once()
+
+    async def _send_in_vain(self) -> None:
+        """Tells the app that its client is gone, unless it wants to go on as under uvicorn.
+
+        :raises ClientDisconnected: it wants to know.
+        """
+        if not self.connection.state.ignores_departures:
+            raise ClientDisconnected("The client has closed the connection.")
+        # An app that sends without end must not keep the loop for itself.
+        await _yield_once()
 
     def _early_hint(self, message: Message) -> None:
         if self.line.http_version != "1.0":
@@ -460,38 +485,52 @@ class Exchange:
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """Sends a file that the app names (ASGI extension ``http.response.pathsend``), reading it in a thread."""
-        loop = self.connection.state.loop
-        # The head may not leave on its own meanwhile: whether there is a file is not known yet, nor its size.
-        head, self.head = self.head, None
-        try:
-            file = await loop.run_in_executor(None, _open_file, path)
-        except OSError as exc:
-            self.stage = AWAITING_START
-            raise AppContractError(f"The file {os.fspath(path)!r} cannot be sent: {exc.strerror}.") from exc
-        self.head = head
+        connection = self.connection
+        file = await self._open_file(path)
         try:
             left = os.fstat(file).st_size if self._length_left < 0 else self._length_left
-            if self._length_left < 0:
+            if self.head is not None:
+                # The framing is not chosen yet.
                 self._length_left = left
-            if self.connection.lost:
-                raise ClientDisconnected("The client has closed the connection.")
+            if connection.lost:
+                await self._send_in_vain()
+                return
             if self.line.method == "HEAD" or self.status in BODILESS or not left:
                 self._send_body(b"", more_body=False)
                 return
             while left:
-                chunk = await loop.run_in_executor(None, os.read, file, min(left, _FILE_CHUNK_BYTES))
-                if self.connection.lost:
-                    raise ClientDisconnected("The client has closed the connection.")
+                chunk = await connection.state.loop.run_in_executor(None, os.read, file, min(left, _FILE_CHUNK_BYTES))
+                if connection.lost:
+                    await self._send_in_vain()
+                    return
                 if not chunk:
                     raise AppContractError(
                         f"The file {os.fspath(path)!r} is shorter than the response's Content-Length."
                     )
                 left -= len(chunk)
                 self._send_body(chunk, more_body=bool(left))
-                if self.connection.write_paused and left:
+                if connection.write_paused and left:
                     await self._give_way()
         finally:
             os.close(file)
+
+    async def _open_file(self, path: str | os.PathLike[str]) -> int:
+        """Opens a file in a thread. A head that has not left is held meanwhile: it can still become another one.
+
+        :raises AppContractError: there is no such file, or it cannot be read.
+        """
+        if self.head is not None:
+            self.stage = OPENING_FILE
+        try:
+            return await self.connection.state.loop.run_in_executor(None, _open_file, path)
+        except OSError as exc:
+            if self.stage == OPENING_FILE:
+                self.stage = AWAITING_START
+                self.head = None
+            raise AppContractError(f"The file {os.fspath(path)!r} cannot be sent: {exc.strerror}.") from exc
+        finally:
+            if self.stage == OPENING_FILE:
+                self.stage = AWAITING_BODY
 
     def _complete(self) -> None:
         """The response is on its way. Wakes an app that waits in ``receive`` and lets the connection go on."""
@@ -506,7 +545,7 @@ class Exchange:
     def report(self, *, complete: bool) -> None:
         """Announces the end of this exchange; called only when somebody listens."""
         scope = self.scope
-        begun = self.stage >= STREAMING
+        begun = self.stage >= STREAMING or (self.stage == AWAITING_BODY and self.head is None)
         connection = self.connection
         connection.state.emitter.emit(
             RequestFinished(
@@ -532,19 +571,37 @@ class Exchange:
             self._announce(AppContractError(f"The app returned {type(result).__name__!s}, where ASGI asks for None."))
         if self.stage == COMPLETE or self.connection.lost:
             return
-        if not self.disconnected:
-            self._announce(AppContractError("The app returned without completing the response."))
+        if self._misses_no_byte:
+            self.connection.state.warn_once(
+                f"The app returned without the last 'http.response.body' message ({self.line.method}, status "
+                f"{self.status}). No byte is missing, so the response was completed."
+            )
+            self._send_body(b"", more_body=False)
+            return
+        if self.disconnected:
+            # It has given up because its client ended the connection: nobody is left to be answered.
+            self.connection.abandon(self)
+            return
+        self._announce(AppContractError("The app returned without completing the response."))
         self._answer_failure(None)
+
+    @property
+    def _misses_no_byte(self) -> bool:
+        """Whether the response is whole but for the message that says so."""
+        if self.stage not in _BODY_STAGES or self._trailers:
+            return False
+        return self._length_left == 0 or self.line.method == "HEAD" or self.status in BODILESS
 
     def _app_raised(self, exc: BaseException) -> None:
         state = self.connection.state
-        if isinstance(exc, asyncio.CancelledError):
+        if self.task in state.cancelled and isinstance(exc, asyncio.CancelledError):
             if self.stage != COMPLETE:
                 self.connection.abandon(self)
             return
         if self.connection.lost and means_disconnected(exc):
             return
-        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        if isinstance(exc, KeyboardInterrupt):
+            # Ctrl+C where nobody handles the signal. A SystemExit is the app's: a request must not end the server.
             state.on_fatal(exc)
         self._answer_failure(self._announce(exc))
 
@@ -564,7 +621,7 @@ class Exchange:
         connection = self.connection
         if connection.lost or self.stage == COMPLETE:
             return
-        if self.stage in (AWAITING_START, AWAITING_BODY) and (self.head is not None or self.stage == AWAITING_START):
+        if self.stage == AWAITING_START or self.head is not None:
             self.head = None
             self.stage = AWAITING_START
             status, headers, body = 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error"
@@ -587,7 +644,14 @@ class Exchange:
         size = len(data)
         self.body_bytes_received += size
         if self.stage != COMPLETE:
-            self._body.append(data)
+            body = self._body
+            if body and size < _PIECE_BYTES_MIN and len(body[-1]) < _PIECE_BYTES_MIN:
+                last = body[-1]
+                if not isinstance(last, bytearray):
+                    last = body[-1] = bytearray(last)
+                last += data
+            else:
+                body.append(data)
             self.body_bytes_waiting += size
             self._wake()
 
@@ -601,8 +665,8 @@ class Exchange:
         if not self.disconnected:
             self.disconnected = True
             self._wake()
-        if lost and self.task is not None and self.stage in (AWAITING_BODY, STREAMING, AWAITING_TRAILERS):
-            state = self.connection.state
+        state = self.connection.state
+        if lost and self.task is not None and AWAITING_START < self.stage < COMPLETE and not state.ignores_departures:
             self._lost_at = state.loop.time()
             state.lost.add(self)
 
@@ -612,7 +676,7 @@ class Exchange:
             return True
         if now - self._lost_at < limits.LOST_GRACE_S:
             return False
-        self.task.cancel()
+        self.connection.state.cancel(self.task)
         return True
 
     def _wake(self) -> None:
@@ -624,6 +688,7 @@ _EXPECTED = {
     LISTED: "nothing yet",
     AWAITING_START: "'http.response.start'",
     AWAITING_BODY: "'http.response.body'",
+    OPENING_FILE: "nothing until the file is open",
     STREAMING: "'http.response.body'",
     AWAITING_TRAILERS: "'http.response.trailers'",
     COMPLETE: "nothing more, because the response is complete,",
@@ -631,11 +696,23 @@ _EXPECTED = {
 
 
 def means_disconnected(exc: BaseException | None) -> bool:
-    """Whether an exception is ours, or was raised in its place: Starlette has a ClientDisconnect of its own."""
+    """Whether an exception says that the client has gone.
+
+    It does when it is ours, when it was raised ``from`` ours, when all of a group do, and when it took the place of
+    ours under the name of a disconnect, as Starlette's ``ClientDisconnect`` does. A bug in the handler of our exception
+    has it as its context, too, and is a bug.
+    """
     for _ in range(_CAUSES_MAX):
         if exc is None or isinstance(exc, ClientDisconnected):
             return exc is not None
-        exc = exc.__cause__ or exc.__context__
+        if isinstance(exc, BaseExceptionGroup):
+            return all(means_disconnected(each) for each in exc.exceptions)
+        if exc.__cause__ is not None:
+            exc = exc.__cause__
+        elif isinstance(exc, (OSError, asyncio.CancelledError)) or "disconnect" in type(exc).__name__.lower():
+            exc = exc.__context__
+        else:
+            return False
     return False
 
 

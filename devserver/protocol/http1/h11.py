@@ -1,6 +1,6 @@
-"""The callbacks of :mod:`devserver.protocol.http1.llhttp` from h11, which is pure Python: for PyPy.
+"""The callback of :mod:`devserver.protocol.http1.llhttp` from h11, which is pure Python: for PyPy.
 
-An instance judges one message after another. h11's own connection is used up by each message, so a new one is made for
+An instance judges one head after another. h11's own connection is used up by each message, so a new one is made for
 every head; what it would do beyond parsing (keep-alive, pipelining, Expect) is the connection's business here.
 
 h11 takes what llhttp refuses: folded lines, bare LF, control characters, lists of equal lengths. So the lines of a head
@@ -35,46 +35,27 @@ class UpgradeRequested(Exception):
 
 
 class RequestParser:
-    """Feeds whole heads and chunked bodies to h11.
+    """Feeds whole heads to h11.
 
-    :param protocol: its ``on_header``, ``on_body`` and ``on_message_complete`` are called, where it has them.
+    :param protocol: its ``on_header`` is called with the name and the value of each field.
     """
 
-    __slots__ = ("_connection", "_in_body", "_on_body", "_on_header", "_on_message_complete")
+    __slots__ = ("_on_header",)
 
     def __init__(self, protocol: Any) -> None:
-        self._on_header = getattr(protocol, "on_header", _ignore)
-        self._on_body = getattr(protocol, "on_body", _ignore)
-        self._on_message_complete = getattr(protocol, "on_message_complete", _ignore)
-        self._connection: h11.Connection | None = None
-        self._in_body = False
+        self._on_header = protocol.on_header
 
-    def feed_data(self, data: bytes) -> None:
-        """Takes a whole head, or the next bytes of a body.
+    def feed_data(self, head: bytes) -> None:
+        """Judges a whole head.
 
         :raises MalformedRequest: h11's reason is the message.
         """
-        if not self._in_body:
-            for name, value in _fields(data):
-                self._on_header(name, value)
-            self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES_MAX)
-        connection = self._connection
-        if connection is None:
-            raise AssertionError("a body is fed after its head")
-        connection.receive_data(data)
+        for name, value in _fields(head):
+            self._on_header(name, value)
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES_MAX)
+        connection.receive_data(head)
         try:
-            while True:
-                event = connection.next_event()
-                if isinstance(event, h11.Request):
-                    self._in_body = True
-                elif isinstance(event, h11.Data):
-                    self._on_body(bytes(event.data))
-                elif isinstance(event, h11.EndOfMessage):
-                    self._in_body = False
-                    self._on_message_complete()
-                    return
-                else:
-                    return
+            connection.next_event()
         except h11.RemoteProtocolError as exc:
             raise MalformedRequest(str(exc)) from exc
 
@@ -85,7 +66,3 @@ def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise MalformedRequest("A line is no header field")
         name, _, value = line.partition(b":")
         yield name, value.strip(b" \t")
-
-
-def _ignore(*_: object) -> None:
-    pass

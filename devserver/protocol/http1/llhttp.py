@@ -1,7 +1,7 @@
-"""llhttp, as httptools binds it: it judges the grammar of heads and decodes chunks.
+"""llhttp, as httptools binds it: it judges the grammar of heads.
 
-The connection feeds it whole heads, one at a time, and the bytes of chunked bodies; it calls back ``on_header``,
-``on_body`` and ``on_message_complete``. Callbacks that the connection lacks cost nothing: httptools looks them up once.
+The connection feeds it whole heads, one at a time; it calls back ``on_header``. Callbacks that the connection lacks
+cost nothing: httptools looks them up once.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ STATUS_LINES: dict[int, bytes] = {
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWITCHING_PROTOCOLS = b"HTTP/1.1 101 Switching Protocols\r\n"
-BODILESS = frozenset({204, 304})
-"""Statuses whose responses have no content, whatever the app sends (RFC 9110 §15.3.5, §15.4.5)."""
+BODILESS = frozenset({204, 205, 304})
+"""Statuses whose responses have no content, whatever the app sends (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text; every other control character is refused.
@@ -35,14 +35,15 @@ HAS_SERVER = 2
 HAS_CLOSE = 4
 HAS_CONNECTION = 8
 HAS_EVENTS = 16
+HAS_TWO_LENGTHS = 32
 
 
 EncodedHeaders: TypeAlias = tuple[bytes, int, int]
 """The header lines of a response and what they mean for its framing: the lines, which end with CRLF each, without
 Content-Length, Transfer-Encoding and ``close``, since framing is the server's; the Content-Length, or -1; and the flags
 HAS_DATE and HAS_SERVER (the app sent its own), HAS_CLOSE (it asked for the connection to be closed), HAS_CONNECTION
-(it named other connection options) and HAS_EVENTS (a stream of server-sent events). A plain tuple: one is made per
-response."""
+(it named other connection options), HAS_EVENTS (a stream of server-sent events) and HAS_TWO_LENGTHS (Content-Length
+fields that differ, of which the first is given). A plain tuple: one is made per response."""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -70,7 +71,7 @@ def encode_headers(headers: Sequence[tuple[bytes, bytes]]) -> EncodedHeaders:
     """Checks and joins the headers of ``http.response.start`` (ASGI HTTP spec: two-item iterables of byte strings).
 
     :raises AppContractError: a header is not a pair of byte strings, its name is no token, its value
-        holds a control character, or the framing headers contradict each other.
+        holds a control character, or a framing header cannot be meant.
     """
     block = b""
     content_length = -1
@@ -86,8 +87,9 @@ def encode_headers(headers: Sequence[tuple[bytes, bytes]]) -> EncodedHeaders:
                     block += line
                 if length >= 0:
                     if content_length not in (-1, length):
-                        raise AppContractError("The response has two different Content-Length headers.")
-                    content_length = length
+                        flags |= HAS_TWO_LENGTHS
+                    else:
+                        content_length = length
             else:
                 block += line
     except (TypeError, ValueError) as exc:

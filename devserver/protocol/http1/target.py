@@ -7,6 +7,7 @@ llhttp sees the head; what comes back is everything that the ASGI scope needs of
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
 from devserver.protocol.http1.refusal import Refusal
@@ -27,7 +28,9 @@ _VISIBLE = bytes(range(0x21, 0x7F))
 _REG_NAME = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~!$&'()*+,;=%"
 # RFC 3986 §3.3: pchar and the slash; a percent sign is taken for the start of an escape.
 _PATH_SAFE = "/:@!$&'()*+,;=-._~%"
-_IP_LITERAL = b"0123456789ABCDEFabcdef:.vV-_~!$&'()*+,;=%"
+_HEX = b"0123456789ABCDEFabcdef"
+_UNRESERVED = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~"
+_FUTURE_ADDRESS = _UNRESERVED + b"!$&'()*+,;=:"
 
 
 class RequestLine:
@@ -119,22 +122,23 @@ def _split_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes | N
 
 
 def check_host(value: bytes) -> None:
-    """Checks ``uri-host [":" port]`` (RFC 9110 §7.2, RFC 3986 §3.2.2); an empty value is allowed (RFC 9112 §3.2).
+    """Checks ``uri-host [":" port]`` (RFC 9110 §7.2, RFC 3986 §3.2); an empty value is allowed (RFC 9112 §3.2).
 
-    :raises Refusal: 400.
+    Which hosts and ports are served is the app's business: a port may have any digits, since the grammar gives no
+    bound, and an address a zone, as clients send it (RFC 6874, RFC 9844).
+
+    :raises Refusal: 400; for userinfo and an empty host with a port as well (RFC 9110 §4.2.1, §4.2.4).
     """
     if value in _seen_hosts:
         return
     if value.startswith(b"["):
         host, bracket, port = value[1:].partition(b"]")
-        wrong = not bracket or b":" not in host or bool(host.translate(None, _IP_LITERAL))
-        if port and not port.startswith(b":"):
-            wrong = True
+        wrong = not bracket or not _is_ip_literal(host) or (bool(port) and not port.startswith(b":"))
         port = port[1:]
     else:
         host, _, port = value.partition(b":")
-        wrong = bool(host.translate(None, _REG_NAME)) or (not host and bool(value))
-    if wrong or (port and not _is_port(port)):
+        wrong = bool(host.translate(None, _REG_NAME)) or (not host and bool(value)) or not _has_whole_escapes(host)
+    if wrong or (port and not port.isdigit()):
         raise Refusal(400, "The host is not valid.")
     if len(value) <= CACHED_BYTES_MAX:
         if len(_seen_hosts) >= CACHE_ENTRIES_MAX:
@@ -142,5 +146,23 @@ def check_host(value: bytes) -> None:
         _seen_hosts.add(value)
 
 
-def _is_port(text: bytes) -> bool:
-    return text.isdigit() and len(text) <= 5 and int(text) <= 65535
+def _has_whole_escapes(text: bytes) -> bool:
+    """Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1)."""
+    return all(len(part[:2].translate(None, _HEX)) == 0 and len(part) >= 2 for part in text.split(b"%")[1:])
+
+
+def _is_ip_literal(text: bytes) -> bool:
+    """Whether ``text`` is an IPv6address, with or without a zone, or an IPvFuture (RFC 3986 §3.2.2)."""
+    if text[:1] in (b"v", b"V"):
+        version, dot, address = text[1:].partition(b".")
+        return bool(version and dot and address) and not (
+            version.translate(None, _HEX) or address.translate(None, _FUTURE_ADDRESS)
+        )
+    address, percent, zone = text.partition(b"%")
+    if percent and (not zone or zone.translate(None, _UNRESERVED + b"%")):
+        return False
+    try:
+        IPv6Address(address.decode("ascii"))
+    except ValueError:
+        return False
+    return True

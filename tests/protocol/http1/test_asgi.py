@@ -16,6 +16,7 @@ from tests.support.memory import memory_server
 from tests.support.wire import wait_for, wire_server
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from devserver.app.types import Message, Receive, Scope, Send
@@ -38,7 +39,6 @@ def test_scope_has_every_key_with_its_type() -> None:
     with memory_server(app) as server:
         server.connect().send(b"POST /a%20b?c=d HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         scope = app.seen[0].scope
-        extensions = scope.pop("extensions")
         assert scope == {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": scope["asgi"]["spec_version"]},
@@ -53,11 +53,23 @@ def test_scope_has_every_key_with_its_type() -> None:
             "query_string": b"c=d",
             "headers": [(b"host", b"h"), (b"content-length", b"0")],
             "state": {},
+            "extensions": {},
         }
         assert type(scope) is dict
         assert scope["asgi"]["spec_version"] in {"2.4", "2.5"}
-        assert set(extensions) == {"http.response.pathsend", "http.response.early_hint", "http.response.trailers"}
         assert type(scope["headers"]) is list
+
+
+def test_extensions_are_offered_when_they_are_asked_for() -> None:
+    app = Recorder()
+    with memory_server(app, extensions="pathsend,trailers") as server:
+        server.connect().send(GET)
+    with memory_server(app, extensions=["early-hints"]) as server:
+        server.connect().send(GET)
+    assert [seen.scope["extensions"] for seen in app.seen] == [
+        {"http.response.pathsend": {}, "http.response.trailers": {}},
+        {"http.response.early_hint": {}},
+    ]
 
 
 def test_scopes_of_one_connection_share_nothing_that_can_be_changed() -> None:
@@ -78,7 +90,7 @@ def test_scopes_of_one_connection_share_nothing_that_can_be_changed() -> None:
         seen.append(scope)
         await respond(send)
 
-    with memory_server(app) as server:
+    with memory_server(app, extensions="pathsend,early-hints,trailers") as server:
         client, other = server.connect(), server.connect()
         client.send(GET + GET, GET)
         other.send(GET)
@@ -627,7 +639,7 @@ def test_app_that_is_no_coroutine_function_is_in_error() -> None:
 
 @pytest.mark.parametrize("suspended", [False, True])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-def test_exit_of_the_app_is_told_to_the_server_and_never_ends_the_loop(
+def test_exit_of_the_app_is_an_error_and_an_interrupt_is_told_to_the_server(
     kind: type[BaseException], suspended: bool
 ) -> None:
     told: list[BaseException] = []
@@ -641,12 +653,13 @@ def test_exit_of_the_app_is_told_to_the_server_and_never_ends_the_loop(
         server.state.on_fatal = told.append
         client = server.connect()
         client.send(GET)
-        assert [type(exc) for exc in told] == [kind]
+        assert [type(exc) for exc in told] == ([kind] if kind is KeyboardInterrupt else [])
+        assert len(server.events_of(AppRaised)) == 1
         assert client.response().status == 500
         assert server.state.tasks == set()
 
 
-def test_cancelled_app_cuts_the_connection_without_an_error_event() -> None:
+def test_app_that_the_server_cancels_cuts_the_connection_without_an_error_event() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.Event().wait()
 
@@ -654,11 +667,192 @@ def test_cancelled_app_cuts_the_connection_without_an_error_event() -> None:
         client = server.connect()
         client.send(GET)
         (task,) = server.state.tasks
-        server.loop.call_soon(task.cancel)
+        server.loop.call_soon(server.state.cancel, task)
         server.settle()
         assert client.closed
-        assert server.state.tasks == set()
+        assert client.sent == b""
+        assert server.state.tasks == server.state.cancelled == set()
         assert not server.events_of(AppRaised)
+
+
+async def _raise_it() -> None:
+    raise asyncio.CancelledError
+
+
+async def _cancel_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+async def _await_what_is_cancelled() -> None:
+    other = asyncio.ensure_future(asyncio.Event().wait())
+    asyncio.get_running_loop().call_soon(other.cancel)
+    await other
+
+
+@pytest.mark.parametrize("begun", ["", "head", "body"])
+@pytest.mark.parametrize("how", [_raise_it, _cancel_itself, _await_what_is_cancelled])
+def test_cancellation_that_the_app_makes_itself_is_its_error(how: Callable[[], Awaitable[None]], begun: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send(START)
+        if begun == "body":
+            await send(body(b"half", more=True))
+        await how()
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        (raised,) = server.events_of(AppRaised)
+        assert raised.failure.kind.endswith("CancelledError")
+        (finished,) = server.events_of(RequestFinished)
+        if begun == "body" or (begun and how is not _raise_it):
+            # The head has left: only an end can tell the client now.
+            assert client.closed
+            assert (finished.status, finished.complete) == (200, False)
+        else:
+            assert client.response().status == finished.status == 500
+            assert not client.closed
+
+
+def test_client_that_leaves_and_an_app_that_gives_up_are_no_error_of_the_server() -> None:
+    # Every view of Django and Quart returns without an answer when it is told of the disconnect.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        client.shut()
+        (finished,) = server.events_of(RequestFinished)
+        assert (finished.status, finished.complete) == (0, False)
+        assert client.sent == b""
+        assert client.gone
+        assert not server.events_of(AppRaised)
+
+
+def test_client_that_leaves_within_its_body_is_gone_for_the_app_and_for_the_log() -> None:
+    # What Starlette does with a request whose body ends too early: it raises, and its middleware sends a 500.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await asyncio.sleep(0)
+        with pytest.raises(OSError, match="closed"):
+            await respond(send, b"Internal Server Error", status=500)
+        raise OwnDisconnect
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(POST + b"half")
+        client.shut()
+        (finished,) = server.events_of(RequestFinished)
+        assert (finished.status, finished.complete) == (0, False)
+        assert client.sent == b""
+
+
+def bug_in_a_handler() -> None:
+    try:
+        raise ClientDisconnected
+    except OSError:
+        raise KeyError("a bug") from None
+
+
+def bug_while_handling() -> None:
+    try:
+        raise ClientDisconnected
+    except OSError:
+        raise KeyError("a bug")  # noqa: B904 - an error that comes up while another one is handled
+
+
+@pytest.mark.parametrize("fail", [bug_in_a_handler, bug_while_handling])
+def test_bug_in_the_handling_of_a_departure_is_told(fail: Callable[[], None]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        fail()
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        client.reset()
+        (event,) = server.events_of(AppRaised)
+        assert "KeyError" in event.failure.kind
+
+
+def test_group_of_departures_is_no_error() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(send(body(b"tick", more=True)))  # type: ignore[arg-type]
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET)
+        client.reset()
+        assert not server.events_of(AppRaised)
+
+
+# --- --send-after-disconnect
+
+
+def test_send_keeps_quiet_after_a_departure_on_request_and_lets_others_run() -> None:
+    background: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["asgi"]["spec_version"] == "2.3"
+        if scope["path"] == "/other":
+            await respond(send, b"other")
+            return
+        await send(START)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        for _ in range(1000):
+            await send(body(b"x" * 1000, more=True))
+            background.append("sent")
+        await send(body())
+
+    with memory_server(app, send_after_disconnect="ignore") as server:
+        client, other = server.connect(), server.connect()
+        client.send(GET)
+        client.transport.reset()
+        server.wait_for(lambda: background)
+        server.loop.call_soon(other.connection.data_received, b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+        server.wait_for(lambda: other.sent)
+        # An app that never suspends by itself must not have kept the loop until it was done.
+        assert len(background) < 1000
+        server.settle()
+        assert len(background) == 1000
+        assert not server.events_of(AppRaised)
+        assert not server.state.tasks
+
+
+def test_app_that_goes_on_after_a_departure_on_request_is_not_cancelled() -> None:
+    door = asyncio.Event()
+    ended: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"half", more=True))
+        await door.wait()
+        await send(body(b"rest"))
+        ended.append("background task")
+
+    with memory_server(app, send_after_disconnect="ignore") as server:
+        client = server.connect()
+        client.send(GET)
+        client.reset()
+        server.advance(60, step=1.0)
+        assert not ended
+        server.loop.call_soon(door.set)
+        server.settle()
+        assert ended == ["background task"]
 
 
 def test_background_work_after_the_response_holds_neither_the_response_nor_the_next_request() -> None:

@@ -219,10 +219,13 @@ def test_statuses_without_content_have_none(status: int, content: bytes, headers
 
 
 def test_status_205_has_a_length_of_zero() -> None:
-    with memory_server(Script(start(205), body())) as server:
-        client = server.connect()
-        client.send(GET)
-        assert client.response().get("content-length") == "0"
+    for messages in ([body()], [body(b"content")], [body(b"con", more=True), body(b"tent")]):
+        for headers in ([], [(b"content-length", b"7")]):
+            with memory_server(Script(start(205, *headers), *messages)) as server:
+                client = server.connect()
+                client.send(GET + GET)
+                assert [response.get("content-length") for response in client.responses()] == ["0", "0"]
+                assert client.sent.endswith(b"\r\n\r\n")
 
 
 def test_unregistered_status_has_an_empty_reason() -> None:

@@ -120,14 +120,50 @@ def test_field_lines_keep_order_and_repetition_and_lose_white_space() -> None:
         ]
 
 
-def test_field_names_with_underscores_are_dropped() -> None:
+UNDERSCORED = ("X_Request_Id: 1", "X_Token: a", "Content_Length: 0", "Transfer_Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    ("options", "client", "names"),
+    [
+        ({}, "10.0.0.1", [b"x_request_id", b"x_token", b"content_length", b"transfer_encoding"]),
+        # Beside the field of a trusted proxy that an app may take it for, and there alone, such a name is dropped.
+        ({}, "127.0.0.1", [b"x_request_id", b"x_token", b"transfer_encoding"]),
+        ({"proxy_headers": False}, "127.0.0.1", [b"x_request_id", b"x_token", b"content_length", b"transfer_encoding"]),
+        ({"underscore_headers": "drop"}, "10.0.0.1", []),
+    ],
+)
+def test_field_names_with_underscores_are_delivered_unless_they_may_be_mistaken(
+    options: dict[str, Any], client: str, names: list[bytes]
+) -> None:
+    app = Recorder()
+    with memory_server(app, **options) as server:
+        connection = server.connect(peername=(client, 50000))
+        for _ in range(3):  # the second time from any cache of names, the third from that of whole heads
+            connection.send(post(b"hello", *UNDERSCORED, "Ok: y"))
+        for seen in app.seen:
+            delivered = [name for name, _ in seen.scope["headers"]]
+            assert delivered == [b"host", b"content-length", *names, b"ok"]
+            assert seen.body == b"hello"
+        assert len(app.seen) == 3
+
+
+def test_underscored_twin_of_a_forwarded_header_changes_nothing() -> None:
     app = Recorder()
     with memory_server(app) as server:
-        for _ in range(2):  # the second time from any cache of names
-            server.connect().send(post(b"hello", "X_Forwarded_For: 1.2.3.4", "Content_Length: 0", "Ok: y"))
-        for seen in app.seen:
-            assert [name for name, _ in seen.scope["headers"]] == [b"host", b"content-length", b"ok"]
-            assert seen.body == b"hello"
+        server.connect().send(request("/", "X-Forwarded-For: 10.1.1.1", "X_Forwarded_For: 6.6.6.6"))
+        (seen,) = app.seen
+        assert seen.scope["client"][0] == "10.1.1.1"
+        assert (b"x_forwarded_for", b"6.6.6.6") not in seen.scope["headers"]
+
+
+def test_field_names_with_underscores_are_refused_on_request() -> None:
+    app = Recorder()
+    with memory_server(app, underscore_headers="refuse") as server:
+        client = server.connect()
+        client.send(request("/", "X_Token: a"))
+        assert client.response().status == 400
+        assert app.seen == []
 
 
 def test_repeated_field_lines_mean_what_they_mean_with_each_request_line() -> None:
@@ -545,24 +581,36 @@ def test_half_closed_client_that_owes_a_body_is_a_disconnect(raw: bytes) -> None
 def test_unread_body_up_to_64_kib_is_discarded_and_the_connection_goes_on() -> None:
     app = Streamer(b"ok")
     with memory_server(app) as server:
-        for raw in (post(b"x" * 65536), chunked(*[b"x" * 8192] * 8)):
-            client = server.connect()
-            client.send(raw[:100])
-            assert len(client.responses()) == 1
-            client.send(*(raw[at : at + 4096] for at in range(100, len(raw), 4096)))
-            client.send(GET)
-            assert [response.status for response in client.responses()] == [200, 200]
-            assert not client.closed
+        raw = post(b"x" * 65536)
+        client = server.connect()
+        client.send(raw[:100])
+        assert client.response().get("connection") is None
+        client.send(*(raw[at : at + 4096] for at in range(100, len(raw), 4096)))
+        client.send(GET)
+        assert [response.status for response in client.responses()] == [200, 200]
+        assert not client.closed
 
 
-def test_longer_unread_body_closes_the_connection() -> None:
+@pytest.mark.parametrize("app", [Streamer(b"ok"), Streamer(b"o", b"k")])
+@pytest.mark.parametrize("raw", [post(b"x" * 70_000), chunked(*[b"x" * 8192] * 20), chunked(b"x")[:-7]])
+def test_body_that_will_not_be_read_is_announced_as_the_end_of_the_connection(app: Streamer, raw: bytes) -> None:
+    # RFC 9112 section 9.6. How much of a chunked body is to come is not known.
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(*(raw[at : at + 4096] for at in range(0, len(raw), 4096)), GET)
+        response = client.response()
+        assert (response.status, response.get("connection")) == (200, "close")
+        assert client.closed
+
+
+def test_body_that_has_arrived_unread_leaves_the_connection_open() -> None:
     app = Streamer(b"ok")
     with memory_server(app) as server:
         for raw in (post(b"x" * 70_000), chunked(*[b"x" * 8192] * 20)):
             client = server.connect()
-            client.send(*(raw[at : at + 4096] for at in range(0, len(raw), 4096)), GET)
-            assert [response.status for response in client.responses()] == [200]
-            assert client.closed
+            client.send(raw + GET)
+            assert [response.get("connection") for response in client.responses()] == [None, None]
+            assert not client.closed
 
 
 @pytest.mark.parametrize("size", [100_000, 8_000_000])
