@@ -70,6 +70,14 @@ def test_rule_leaves_the_length_of_what_it_does_not_touch() -> None:
     assert said(left, right, TOKEN) == ["GET /: content-length is 6, not 5"]
 
 
+def test_rule_for_a_page_holds_for_the_length_that_head_gives() -> None:
+    pages = [answer(b"token=a", ("content-length", "7")), answer(b"token=aa", ("content-length", "8"))]
+    heads = [answer(b"", ("content-length", length)) for length in ("7", "8")]
+    left, right = ({"GET /": page, "HEAD /": head} for page, head in zip(pages, heads, strict=True))
+    assert differences(left, right, [TOKEN]) == []
+    assert len(differences(left, right)) == 2
+
+
 def test_length_in_place_of_chunks_is_no_difference() -> None:
     chunks, length = answer(b"hello", ("transfer-encoding", "chunked")), answer(b"hello", ("content-length", "5"))
     assert said(chunks, length) == []

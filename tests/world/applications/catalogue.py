@@ -54,6 +54,7 @@ class Application:
 
 
 CSRF = Rule(r"(csrf_?token\w*=|csrf\w*token\" value=\")[\w.+/=-]+", "a token against forged requests is random")
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 SESSION = Rule(r"session=[\w.+/=-]+", "a session's cookie is signed with its time")
 
 
@@ -175,6 +176,7 @@ APPLICATIONS: Mapping[str, Application] = {
             ("nicegui==3.18.0",),
             ("Socket.IO handshake", interactions.engine_io("/_nicegui_ws/socket.io/", {})),
             files={"main.py": "nicegui_app.py"},
+            rules=(SESSION, Rule(UUID, "clients and listeners have random ids")),
             browse=_clicks,
         ),
         Application(

@@ -25,6 +25,7 @@ FRAMING = frozenset({"content-length", "transfer-encoding"})
 """Headers that say where a body ends. A server that has the whole body may give its length instead of chunks."""
 
 _EXCERPT_CHARACTERS = 60
+_LINE_CHARACTERS_MAX = 400
 _TEXT_TYPES = re.compile(r"^(text/|image/svg|application/([a-z.+-]*(json|javascript|xml)|manifest|graphql))")
 
 
@@ -69,13 +70,17 @@ class Answer:
         return self.body.decode(errors="replace")
 
 
-def normalised(answer: Answer, rules: Sequence[Rule]) -> Answer:
-    """Return ``answer`` without the headers of a server's own and without what ``rules`` replace."""
-    body = answer.body
-    if answer.is_text:
-        body = apply_rules(answer.text, rules).encode()
+def normalised(answer: Answer, rules: Sequence[Rule], content: Answer | None = None) -> Answer:
+    """Return ``answer`` without the headers of a server's own and without what ``rules`` replace.
+
+    :param content: the answer with the body that ``answer`` is about, when that is another: that of GET for HEAD.
+    """
+    body = apply_rules(answer.text, rules).encode() if answer.is_text else answer.body
     # The size of compressed text, or of text with a token in it, differs whenever the text does.
-    exact = body == answer.body and not answer.header("content-encoding")
+    described = content or answer
+    exact = not answer.header("content-encoding") and not (
+        described.is_text and apply_rules(described.text, rules) != described.text
+    )
     headers = tuple(
         sorted(
             (name, "…" if name == "content-length" and not exact else apply_rules(value, rules))
@@ -110,9 +115,10 @@ def differences(expected: Mapping[str, Answer], found: Mapping[str, Answer], rul
             left, right = expected[request], found[request]
             if _only_framed_otherwise(left, right):
                 left, right = (_without(answer, FRAMING) for answer in (left, right))
-            pair = normalised(left, rules), normalised(right, rules)
+            content = expected.get(request.replace("HEAD ", "GET ", 1))
+            pair = normalised(left, rules, content), normalised(right, rules, content)
             if found_differences := _of_answers(*pair):
-                said.append(f"{request}: {'; '.join(found_differences)}")
+                said.append(_shortened(f"{request}: {'; '.join(found_differences)}"))
     return said
 
 
@@ -125,6 +131,10 @@ def of_results(expected: Any, found: Any, rules: Sequence[Rule] = ()) -> list[st
 def _only_framed_otherwise(expected: Answer, found: Answer) -> bool:
     """Return true when the application gave no length and the second server found one that its client could read."""
     return not expected.header("content-length") and bool(found.header("content-length")) and not found.fault
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LINE_CHARACTERS_MAX else f"{text[: _LINE_CHARACTERS_MAX - 1]}…"
 
 
 def _without(answer: Answer, names: frozenset[str]) -> Answer:
