@@ -9,6 +9,7 @@ could not be run, 2 for wrong arguments.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import tempfile
@@ -57,7 +58,6 @@ class Row:
     assets: int = 0
     verdicts: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def is_same(self) -> bool:
@@ -87,15 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modes = (
         {"uvicorn again": MODES[MEASURE]} if options.self_check else {k: v for k, v in MODES.items() if k != MEASURE}
     )
-    rows = []
-    for application in chosen:
-        start = time.monotonic()
-        row = compare(application, modes, keep=options.keep, browse=not options.bounded, logs=options.logs)
-        row.seconds = time.monotonic() - start
-        rows.append(row)
-        print("\n".join([f"{application.name}: {row.verdicts} in {row.seconds:.1f} s", *row.said]), file=sys.stderr)
-    sys.stderr.flush()
-    print("\n".join(table(rows, list(modes))))
+    rows: list[Row] = []
+    try:
+        for application in chosen:
+            start = time.monotonic()
+            row = compare(application, modes, keep=options.keep, browse=not options.bounded, logs=options.logs)
+            rows.append(row)
+            seconds = time.monotonic() - start
+            print(f"{application.name}: {row.verdicts} in {seconds:.1f} s", file=sys.stderr, flush=True)
+    finally:
+        print("\n".join(table(rows, list(modes))))
     return 0 if rows and all(row.is_same for row in rows) else 1
 
 
@@ -185,10 +186,11 @@ def _browsed(application: Application, running: Running, folder: Path) -> Any:
 def _differences(application: Application, expected: Observed, found: Observed) -> list[str]:
     rules = application.rules
     said = list(found.failures)
+    answers = differences(expected.answers, found.answers, rules)
+    said += [line for line in answers if not any(re.search(rule.pattern, line) for rule in application.intended)]
     if not found.failures:
         said += [f"interaction: {difference}" for difference in of_results(expected.result, found.result, rules)]
         said += [f"browser: {difference}" for difference in of_results(expected.browsed, found.browsed, rules)]
-    said += differences(expected.answers, found.answers, rules)
     if found.tracebacks > expected.tracebacks:
         start = apply_rules(found.log, rules).find("Traceback")
         said.append(f"{found.tracebacks} tracebacks in its log, not {expected.tracebacks}: {found.log[start:][:1500]}")
