@@ -76,8 +76,13 @@ def _clicks(page: Page) -> Any:
     return page.evaluate("document.body.innerText")
 
 
+_SETTLED = "performance.now() - Math.max(...performance.getEntries().map(entry => entry.responseEnd || 0)) > 2000"
+"""Script that is true when nothing has been loaded for two seconds: Gradio shows a button before it listens to it."""
+
+
 def _greeting(page: Page) -> Any:
     page.wait("!!document.querySelector('#name textarea, #name input') && !!document.querySelector('#greet')")
+    page.wait(_SETTLED)
     page.evaluate("document.querySelector('#name textarea, #name input').focus()")
     page.type("Ada")
     page.click("#greet")
@@ -246,6 +251,7 @@ APPLICATIONS: Mapping[str, Application] = {
                 "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": "only for this test",
             },
+            rules=(EXPIRES,),
             browse=_shown("document.body.innerText.includes('Experiments')"),
         ),
         Application(
