@@ -55,7 +55,8 @@ class Row:
     """
 
     application: Application
-    assets: int = 0
+    is_browsed: bool = False
+    requests: int = 0
     verdicts: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -104,7 +105,7 @@ def compare(
     application: Application, modes: Mapping[str, tuple[str, ...]], *, keep: bool, browse: bool, logs: Path | None
 ) -> Row:
     """Run one application under uvicorn and under ``modes``, and say what differs."""
-    row = Row(application)
+    row = Row(application, is_browsed=browse and application.browse is not None)
     try:
         with (
             environment(application.name, application.requirements, keep=keep) as python,
@@ -134,7 +135,7 @@ def compare(
                     Path(logs, f"{application.name} {mode}.log".replace(" ", "-")).write_text(observed.log)
                 if expected is None:
                     expected = observed
-                    row.assets = len(observed.answers)
+                    row.requests = len(observed.answers)
                     if observed.failures:
                         row.verdicts[mode] = "failed"
                         row.said += [f"{mode}: {failure}" for failure in observed.failures]
@@ -208,8 +209,8 @@ def table(rows: Sequence[Row], modes: Sequence[str]) -> list[str]:
             [
                 application.name,
                 application.version,
-                str(row.assets),
-                application.interaction[0] + (", in a browser too" if application.browse else ""),
+                str(row.requests),
+                application.interaction[0] + (", in a browser too" if row.is_browsed else ""),
                 *(row.verdicts.get(mode, "not run") for mode in modes),
             ]
         )
