@@ -168,8 +168,7 @@ def _frames(failure: Failure) -> list[str]:
 def _frame(frame: Frame) -> str:
     context = frame.context or (((frame.line, frame.source),) if frame.source else ())
     lines = []
-    # Compiled and generated code has no source: no line, where splitting nothing would give one.
-    texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n") if context else ()
+    texts = [] if not context else dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n")
     for (number, _), text in zip(context, texts, strict=True):
         here = ' class="here"' if number == frame.line else ""
         lines.append(f'<code{here}><span class="gutter">{number or ""}</span>{escape(text)}</code>')

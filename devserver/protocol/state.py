@@ -38,9 +38,6 @@ EXTENSIONS = {
 }
 """HTTP extensions of ASGI by their names in ``--extensions``."""
 
-WARNINGS_MAX = 64
-"""Max different warnings about an app: their texts have a method and a status in them, which apps choose."""
-
 BATCH = 64
 """How many apps run before their responses are written; bounds how long one waits, and how much memory they take."""
 
@@ -229,10 +226,10 @@ class ServerState:
 
     # What apps do
 
-    def warn_once(self, text: str) -> None:
-        """Warns about something that the app does against its contract, and that was mended; each text once."""
-        if text not in self._warned and len(self._warned) < WARNINGS_MAX:
-            self._warned.add(text)
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warns about a mistake of the app that was put right; once for each ``kind``."""
+        if kind not in self._warned:
+            self._warned.add(kind)
             self.emitter.emit(Notice("warning", text))
 
     def cancel(self, task: asyncio.Task[None]) -> None:

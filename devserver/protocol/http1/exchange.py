@@ -165,6 +165,8 @@ class Exchange:
             app: Any = self.connection.state.app  # Any: an app may return something although it must not.
             result = await app(self.scope, self.receive, self.send)
         except BaseException as exc:
+            if is_thrown_away(exc):
+                raise
             self._app_raised(exc)
         else:
             if self.stage != COMPLETE or result is not None:
@@ -292,8 +294,9 @@ class Exchange:
                 if self.line.method != "HEAD" and status not in BODILESS:
                     raise AppContractError("The response has two different Content-Length headers.")
                 state.warn_once(
+                    "two lengths",
                     f"The app sent two different Content-Length headers ({self.line.method}, status {status}). The "
-                    "response has no content, so the first one was kept."
+                    "response has no content, so the first one was kept.",
                 )
             if flags & (HAS_DATE | HAS_SERVER):
                 prefix = status_line(status) + state.headers_without(
@@ -544,18 +547,18 @@ class Exchange:
 
     def report(self, *, complete: bool) -> None:
         """Announces the end of this exchange; called only when somebody listens."""
-        scope = self.scope
+        scope = self.scope  # What middleware made of it: some drop keys, some say who the client is.
         begun = self.stage >= STREAMING or (self.stage == AWAITING_BODY and self.head is None)
         connection = self.connection
         connection.state.emitter.emit(
             RequestFinished(
-                scope["client"],
-                scope["scheme"],
+                scope.get("client"),
+                scope.get("scheme", "http"),
                 self.line.method,
                 self.line.target,
                 self.line.http_version,
                 self.status if begun else 0,
-                scope["headers"],
+                scope.get("headers", []),
                 self._response_headers if begun else [],
                 self._bytes_sent if begun else 0,
                 time.perf_counter() - self._received_at,
@@ -573,8 +576,9 @@ class Exchange:
             return
         if self._misses_no_byte:
             self.connection.state.warn_once(
+                "no last message",
                 f"The app returned without the last 'http.response.body' message ({self.line.method}, status "
-                f"{self.status}). No byte is missing, so the response was completed."
+                f"{self.status}). No byte is missing, so the response was completed.",
             )
             self._send_body(b"", more_body=False)
             return
@@ -611,7 +615,7 @@ class Exchange:
         wanted = state.emitter.wants(AppRaised)
         if not wanted and state.failure_response is None:
             return None
-        failure = fold(exc, state.first_party, during=f"{self.line.method} {self.scope['path']}")
+        failure = fold(exc, state.first_party, during=f"{self.line.method} {self.scope.get('path', '')}")
         if wanted:
             state.emitter.emit(AppRaised(failure))
         return failure
@@ -626,7 +630,11 @@ class Exchange:
             self.stage = AWAITING_START
             status, headers, body = 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error"
             if failure is not None and connection.state.failure_response is not None:
-                status, headers, body = connection.state.failure_response(failure, self.scope)
+                try:
+                    status, headers, body = connection.state.failure_response(failure, self.scope)
+                except Exception as exc:
+                    # A page that cannot be made must not leave the client without an answer.
+                    self._announce(exc)
             self._start_response({"status": status, "headers": headers})
             self._send_body(body, more_body=False)
         else:
@@ -714,6 +722,16 @@ def means_disconnected(exc: BaseException | None) -> bool:
         else:
             return False
     return False
+
+
+def is_thrown_away(exc: BaseException) -> bool:
+    """Whether Python ends the app's coroutine because the loop is gone: nobody is left to be told."""
+    if not isinstance(exc, GeneratorExit):
+        return False
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:
+        return True
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
