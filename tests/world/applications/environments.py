@@ -7,6 +7,7 @@ unless it is to be kept: together they take 3 GiB, and uv makes one again from i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -30,23 +31,28 @@ class InstallError(Exception):
 def environment(name: str, requirements: Sequence[str], *, keep: bool = False) -> Iterator[Path]:
     """Make the environment of an application, or take the one kept from another run, and yield its interpreter.
 
+    Another run that wants the same application waits until this one is done with it.
+
     :raises InstallError: with the end of the installer's output.
     """
     wanted = [*requirements, f"uvicorn[standard]=={version('uvicorn')}"]
     folder = _home() / f"{name}-{_key(wanted)}"
-    for other in _home().glob(f"{name}-*"):
-        # One for each application: an earlier version's is of no more use.
-        if other != folder and len(other.name) == len(folder.name):
-            shutil.rmtree(other)
-    try:
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, wanted)
-            (folder / "complete").touch()
-        yield folder / "bin/python"
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    # Another run, of this checkout or of another, would delete what this one uses.
+    with (_home() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for other in _home().glob(f"{name}-*"):
+            # One for each application: an earlier version's is of no more use.
+            if other != folder and len(other.name) == len(folder.name):
+                shutil.rmtree(other)
+        try:
+            if not (folder / "complete").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                _make(folder, wanted)
+                (folder / "complete").touch()
+            yield folder / "bin/python"
+        finally:
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _home() -> Path:
