@@ -173,7 +173,7 @@ class ServerState:
         self.trusted_peers: TrustedPeers | None = None
         self.forwarded: ForwardedHeaders | None = None
         if config.proxy_headers:
-            self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
+            self.trusted_peers = TrustedPeers(config.trusted_proxies)
             self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
         self.root_path = config.root_path
         self.root_path_raw = raw_path(config.root_path)
@@ -393,6 +393,17 @@ class ServerState:
             if connection in self._waiting:
                 self._waiting.remove(connection)
             self.wake_waiting()
+
+
+def unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes in the buffer of a transport.
+
+    asyncio's TLS transport has none to ask between the end of its socket and ``connection_lost``.
+    """
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:
+        return 0
 
 
 def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from devserver.errors import AppContractError, ClientDisconnected
 from devserver.events import WebSocketClosed
+from devserver.protocol.state import unsent_bytes
 from devserver.protocol.websocket.frames import (
     ABNORMAL,
     FIN,
@@ -619,11 +620,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Awaits progress of the peer's reading."""
         timeout_s = self.state.limits.timeout_write
         if timeout_s:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self.deadline = self.state.loop.time() + timeout_s
 
     def _expire_writing(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = unsent_bytes(self.transport)
         if unsent < self._unsent_bytes:
             self._unsent_bytes = unsent
             self.deadline = now + self.state.limits.timeout_write
