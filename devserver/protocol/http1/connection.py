@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from devserver.events import RequestFinished, RequestRefused
 from devserver.protocol.http1 import limits
 from devserver.protocol.http1.chunked import ChunkedBody
-from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, Exchange
+from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, STREAMING, Exchange
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import error_response
 from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line, raw_path, seen_lines
@@ -410,6 +410,9 @@ class Http1Connection(asyncio.Protocol):
         """The response cannot be completed: the connection is cut, so that the peer can tell (RFC 9112 §8)."""
         if self.logs_requests and not self.lost:
             exchange.report(complete=False)
+        if STREAMING <= exchange.stage < COMPLETE:
+            # What the app has sent before it failed.
+            exchange.end_turn()
         self.lost = True
         self.exchange = None
         self._mode = CLOSED

@@ -452,7 +452,7 @@ class Exchange:
                 pieces.append(b"%x\r\n%b\r\n" % (size, body))
         self._pieces_bytes = waiting = self._pieces_bytes + len(head) + size
         self._bytes_sent += size
-        self._turn_left -= size if size > limits.BYTES_PER_SEND else limits.BYTES_PER_SEND
+        self._turn_left -= max(limits.BYTES_PER_SEND, size)
         if more_body:
             if waiting >= limits.PIECES_BYTES_MAX:
                 self._write_pieces()
@@ -460,7 +460,8 @@ class Exchange:
                 connection.state.hold(self)
         elif self._trailers:
             self.stage = AWAITING_TRAILERS
-            self._write_pieces()
+            if is_first and self.task is not None:
+                connection.state.hold(self)
         else:
             if framing == CHUNKED:
                 pieces.append(_LAST_CHUNK)
@@ -502,10 +503,12 @@ class Exchange:
             end = b"" if message.get("more_trailers", False) else b"\r\n"
             start = b"0\r\n" if self._trailers else b""
             self._trailers = False
-            if start or block or end:
-                self.connection.transport.write(start + block + end)
+            self._pieces.append(start + block + end)
         if not message.get("more_trailers", False):
+            self._write_pieces()
             self._complete()
+        elif self.task is not None:
+            self.connection.state.hold(self)
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """Sends a file that the app names (ASGI extension ``http.response.pathsend``), reading it in a thread."""
