@@ -18,6 +18,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from devserver.events import Notice
+from devserver.protocol.http1.large_body import READ_BYTES
 from devserver.protocol.http1.limits import Limits
 from devserver.protocol.http1.response import status_line
 from devserver.protocol.http1.target import raw_path
@@ -182,6 +183,8 @@ class ServerState:
         self._task: Any = asyncio.Task  # Any: eager_start is unknown to the type stubs of Python 3.11.
         self._eager = sys.version_info >= (3, 12) and loop.get_task_factory() is None
         self._context = contextvars.Context() if config.reset_contextvars else context
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
+        """What large bodies are read into."""
         self._listed: list[Connection] = []
         self._held: list[Exchange] = []
         self.bounded = config.limit_concurrency is not None
