@@ -36,6 +36,7 @@ from devserver.events import Emitter, Notice, ServerReady, ServerStarting, Serve
 from devserver.protocol.state import FailureResponse, ServerState
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
+from devserver.server.allocator import keep_freed_memory
 from devserver.server.connections import Sweep, cancel, drain
 from devserver.server.durations import CANCEL_S
 from devserver.server.proxied import ProxyAcceptor
@@ -244,6 +245,7 @@ class Server:
         self.lifespan = self._make_lifespan(app, first_party)
         if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
             return
+        keep_freed_memory(os.environ)
         self.server_state = state = ServerState(
             self.config,
             app,
