@@ -13,15 +13,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from devserver.config import Config
 from devserver.supervisor.post import IGNORED
+from devserver.supervisor.prefork_worker import PoolServer
 from tests.support.certificates import make_certificate
 from tests.support.ports import free_port
 from tests.support.prod import Running, load, prod
 from tests.support.reload import CHECKOUT, PATIENCE_S, alive, until
+from tests.support.server import hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,6 +233,24 @@ def test_import_that_hangs_ends_with_the_master(folder: Path) -> None:
         running.wait("importing")
         running.send(signal.SIGKILL)
         gone(running)
+
+
+@pytest.mark.parametrize("is_orphan", [True, False])
+def test_term_to_a_worker_stops_it_only_without_a_master(is_orphan: bool) -> None:
+    told: list[object] = []
+    row: Any = None
+    server = PoolServer(
+        Config("main:app"), app=hello, row=row, tell=told.append, reopen=None, is_orphan=lambda: is_orphan
+    )
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)}
+    server.install_signal_handlers()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert server.should_exit == is_orphan
+    assert len(told) == (0 if is_orphan else 1)
 
 
 # The end of a process
