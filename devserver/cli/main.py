@@ -35,7 +35,7 @@ def main() -> NoReturn:
     ending = sys.modules.get("devserver.supervisor.ending")
     if ending is not None:
         # The app has run in this process, and may have left functions that never return.
-        ending.limit(code)
+        ending.limit_at_exit(code)
     sys.exit(code)
 
 

@@ -101,6 +101,23 @@ def limit(code: int, end: Callable[[], object] | None = None) -> threading.Event
     return over
 
 
+def limit_at_exit(code: int) -> None:
+    """Has the functions of :mod:`atexit` limited when Python comes to call them.
+
+    :param code: the exit code to end with.
+    """
+    begun = threading.Event()
+
+    def watch() -> None:
+        begun.wait()
+        time.sleep(EXIT_FUNCTIONS_S)
+        end_process(code)
+
+    # The thread is started now, as none can be started by then; what is registered last is called first.
+    threading.Thread(target=watch, name="devserver-end", daemon=True).start()
+    atexit.register(begun.set)
+
+
 def end_process(code: int) -> NoReturn:
     """Writes what was logged and ends the process, whatever its other threads do."""
     writer.flush(FLUSH_S)

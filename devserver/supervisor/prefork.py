@@ -355,7 +355,7 @@ class PreforkSupervisor:
         except OSError as exc:
             self._board.free(row)
             if not self._spawns_failed:
-                self._say("error", f"No worker can be started ({exc}). The master tries again, and what runs serves on.")
+                self._say("error", f"No worker can be started ({exc}). The master tries again; the rest serves on.")
             self._spawns_failed += 1
             self._spawn_due = time.monotonic() + min(AGAIN_MAX_S, 2.0 ** min(self._spawns_failed - 1, 16))
             return
