@@ -84,6 +84,7 @@ REPLACED = ("daphne", "fastapi_cli", "granian", "hypercorn", "uvicorn")
 NO_IO_FILES = (
     "app/wsgi_environ.py",
     "app/wsgi_headers.py",
+    "app/wsgi_wire.py",
     "protocol/http1/chunked.py",
     "protocol/websocket/deflate.py",
     "protocol/websocket/frames.py",

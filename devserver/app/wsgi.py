@@ -1,8 +1,8 @@
 """WSGI apps served as ASGI 3 (PEP 3333): the loop reads requests and sends responses, threads call the app.
 
 A request takes a thread when its body has arrived, and gives it back when the app has given the last piece of its
-response; neither a slow upload nor the slow download of a file holds one. Here is what the loop does, ``wsgi_call.py``
-is what the thread does, and ``wsgi_threads.py`` passes between them.
+response; neither a slow upload nor the slow download of a file holds one. A WebSocket holds a thread as long as it is
+open. Here is what the loop does, ``wsgi_call.py`` is what the thread does, and ``wsgi_threads.py`` passes between them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import io
 import os
+import socket
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +21,7 @@ from devserver.app.wsgi_call import BODILESS, CHARGE_MIN, END, WANTED, WITHDRAWN
 from devserver.app.wsgi_environ import base_environ
 from devserver.app.wsgi_headers import content_length
 from devserver.app.wsgi_threads import ThreadPool
+from devserver.app.wsgi_websocket import Bridge, denying, http_scope
 from devserver.errors import AppContractError
 
 if TYPE_CHECKING:
@@ -63,10 +65,7 @@ class Wsgi:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        pool = self._pool
-        loop = asyncio.get_running_loop()
-        if pool is None or pool.loop is not loop:
-            pool = self._open_pool(loop)
+        pool = self._current_pool()
         if pool.waiting >= WAITING_MAX:
             await _plain(send, 503, BUSY, retry=True)
             return
@@ -86,12 +85,9 @@ class Wsgi:
                 return
             file, length = body.file, body.length
         call = Call(self.app, self._base, scope, pool, file, length, contextvars.copy_context())
-        call.waiter = waiter = loop.create_future()
         if streamed is None:
             call.receive = receive
-        pool.submit(call)
-        if pool.waiting > self._threads and self._looking is None:
-            self._looking = loop.call_later(STALE_S, self._look_at_waiting, pool)
+        waiter = self._submit(call, pool)
         try:
             await self._answer(call, await waiter, pool, receive, send, streamed)
         finally:
@@ -102,6 +98,15 @@ class Wsgi:
                 streamed.break_off()
             if body is not None:
                 body.release()
+
+    def _submit(self, call: Call, pool: ThreadPool) -> asyncio.Future[Any]:
+        """Has a thread make the call; returns what gets the first item."""
+        loop = pool.loop
+        call.waiter = waiter = loop.create_future()
+        pool.submit(call)
+        if pool.waiting > self._threads and self._looking is None:
+            self._looking = loop.call_later(STALE_S, self._look_at_waiting, pool)
+        return waiter
 
     async def _answer(
         self,
@@ -117,7 +122,7 @@ class Wsgi:
         :param item: what was posted first.
         """
         lost: BaseException | None = None
-        inbox = call.inbox
+        body_arrived = streamed is None
         while True:
             if type(item) is tuple:
                 if lost is None:
@@ -133,6 +138,8 @@ class Wsgi:
                     else:
                         if more and call.credits is not None:
                             call.credits.put(max(len(data), CHARGE_MIN))
+                            if call.watch is None and body_arrived and _send_keeps_quiet(call.scope):
+                                call.watch = pool.loop.create_task(_watch(call, receive, pool))
             elif item is END:
                 if lost is not None:
                     raise lost
@@ -140,7 +147,8 @@ class Wsgi:
             elif item is WANTED and streamed is not None:
                 message = await receive()
                 if message["type"] == "http.request":
-                    streamed.put(message.get("body", b""), message.get("more_body", False))
+                    body_arrived = not message.get("more_body", False)
+                    streamed.put(message.get("body", b""), not body_arrived)
                 else:
                     streamed.break_off()
             elif item is WITHDRAWN:
@@ -152,11 +160,62 @@ class Wsgi:
                 return
             else:
                 raise item
-            if inbox:
-                item = inbox.pop(0)
-            else:
-                call.waiter = waiter = pool.loop.create_future()
-                item = await waiter
+            # Without a coroutine for what has come together with the item before.
+            item = call.inbox.pop(0) if call.inbox else await _next_item(call, pool)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the app take the socket of a WebSocket, or answer the handshake like any request."""
+        await receive()
+        deny = denying(scope, send)
+        pool = self._current_pool()
+        if pool.waiting >= WAITING_MAX:
+            await _plain(deny, 503, BUSY, retry=True)
+            return
+        call = Call(self.app, self._base, http_scope(scope), pool, io.BytesIO(), None, contextvars.copy_context())
+        call.opens_socket = True
+        call.receive = receive
+        waiter = self._submit(call, pool)
+        bridge: Bridge | None = None
+        try:
+            item = await waiter
+            if isinstance(item, socket.socket):
+                if call.watch is not None:
+                    # It must not take what is for the bridge.
+                    call.watch.cancel()
+                    await asyncio.wait([call.watch])
+                bridge = Bridge(item, receive, send, deny)
+                if await bridge.carry():
+                    call.leave()
+                    await self._await_end(call, pool)
+                    return
+                await bridge.close()
+                call.close_socket()
+                item = await _next_item(call, pool)
+            await self._answer(call, item, pool, receive, deny, None)
+        finally:
+            call.leave()
+            if call.watch is not None:
+                call.watch.cancel()
+            if bridge is not None:
+                await bridge.close()
+
+    async def _await_end(self, call: Call, pool: ThreadPool) -> None:
+        """Returns when the app that took the socket has ended. Its response goes nowhere.
+
+        :raises BaseException: what the app raised. Libraries have their own ways to tell that the socket was taken:
+            a StopIteration for gunicorn, a ConnectionError for Werkzeug's server, an empty list for others. These,
+            and whatever else is no response, are no errors here.
+        """
+        item: Any = None
+        while item is not END:
+            item = await _next_item(call, pool)
+            if isinstance(item, FilePart):
+                await self._close_file(item, call, pool)
+                return
+            if isinstance(item, BaseException):
+                if isinstance(item, (StopIteration, OSError, AppContractError)):
+                    return
+                raise item
 
     async def _send_file(self, part: FilePart, call: Call, pool: ThreadPool, send: Send) -> None:
         """Sends a file from its position on, reading it piece by piece in the loop's executor."""
@@ -184,15 +243,19 @@ class Wsgi:
                     begun = True
                 await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
         finally:
-            closed = pool.loop.create_future()
-            pool.submit(Closing(part.wrapper, call.context, pool, closed))
+            closed = self._close_file(part, call, pool)
         await closed
 
+    def _close_file(self, part: FilePart, call: Call, pool: ThreadPool) -> asyncio.Future[None]:
+        """Has a thread close the file; the future is done when it has."""
+        closed: asyncio.Future[None] = pool.loop.create_future()
+        pool.submit(Closing(part.wrapper, call.context, pool, closed))
+        return closed
+
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lifespan, whose end is the end of the threads; and WebSockets, which WSGI does not have."""
+        """Serves a WebSocket, or the lifespan, whose end is the end of the threads."""
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close"})
+            await self._websocket(scope, receive, send)
             return
         if scope["type"] != "lifespan":
             raise NotImplementedError(scope["type"])
@@ -204,9 +267,14 @@ class Wsgi:
             self._pool = None
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> ThreadPool:
-        if self._pool is not None:
-            self._pool.close()
+    def _current_pool(self) -> ThreadPool:
+        """The threads of the running loop."""
+        pool = self._pool
+        loop = asyncio.get_running_loop()
+        if pool is not None and pool.loop is loop:
+            return pool
+        if pool is not None:
+            pool.close()
         self._looking = None
         self._pool = pool = ThreadPool(self._threads, loop)
         # Where nobody runs the lifespan.
@@ -225,11 +293,31 @@ class Wsgi:
             self._looking = pool.loop.call_later(STALE_S, self._look_at_waiting, pool)
 
 
+async def _next_item(call: Call, pool: ThreadPool) -> Any:
+    """What the thread has posted next."""
+    if call.inbox:
+        return call.inbox.pop(0)
+    call.waiter = waiter = pool.loop.create_future()
+    return await waiter
+
+
 async def _watch(call: Call, receive: Receive, pool: ThreadPool) -> None:
+    """Takes back a call whose client leaves while it waits for a thread, and stops one that would send in vain."""
     while (await receive())["type"] == "http.request":
         pass
     if pool.withdraw(call):
         call.take(WITHDRAWN)
+    elif _send_keeps_quiet(call.scope):
+        call.leave()
+
+
+def _send_keeps_quiet(scope: Scope) -> bool:
+    """Whether the server lets an app send to a client that has gone, as before version 2.4 of the specification.
+
+    An app that sends without end then has to listen for ``http.disconnect`` itself, or it keeps its thread for ever.
+    """
+    version = scope.get("asgi", {}).get("spec_version", "2.0")
+    return version in {"2.0", "2.1", "2.2", "2.3"}
 
 
 def _has_body(scope: Scope) -> bool:

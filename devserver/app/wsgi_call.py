@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import queue
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from devserver.app.wsgi_environ import make_environ
 from devserver.app.wsgi_file import FileWrapper
 from devserver.app.wsgi_headers import content_length, encode_headers, parse_status
+from devserver.app.wsgi_warning import warn_once
+from devserver.app.wsgi_websocket import SOCKET_KEYS, open_pair
 from devserver.errors import AppContractError, ClientDisconnected
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from devserver.app.types import Receive, Scope
     from devserver.app.wsgi_threads import ThreadPool
+    from devserver.app.wsgi_websocket import PairSocket
 
 HIGH_WATER = 1 << 16
 """Bytes that the thread may be ahead of what the loop has sent."""
@@ -89,8 +93,10 @@ class Call:
         "context",
         "credits",
         "inbox",
+        "opens_socket",
         "receive",
         "scope",
+        "socket",
         "waiter",
         "watch",
     )
@@ -115,6 +121,10 @@ class Call:
         """Tells when the client has gone, unless the app reads the body from it."""
         self.watch: asyncio.Task[None] | None = None
         """Waits for that."""
+        self.opens_socket = False
+        """The request asks for a WebSocket: the app gets a socket for it, and the other end of it is posted first."""
+        self.socket: PairSocket | None = None
+        """That socket."""
         self.credits: queue.SimpleQueue[int | None] | None = None
         """Tells the thread how much was sent, as far as it needs to know."""
         self._app = app
@@ -157,6 +167,11 @@ class Call:
         if self.credits is not None:
             self.credits.put(None)
 
+    def close_socket(self) -> None:
+        """The app answers in the way of WSGI, and has left its socket alone."""
+        if self.socket is not None:
+            self.socket.close()
+
     # In the thread
 
     def run(self) -> None:
@@ -177,10 +192,14 @@ class Call:
         # done to the file.
         with contextlib.suppress(Exception):
             self._body.close()
+        if self.socket is not None:
+            self._end_socket(self.socket)
         return last
 
     def _call(self) -> tuple[Any, ...]:
         environ = make_environ(self._base, self.scope, self._body, self._length)
+        if self.opens_socket:
+            self._open_socket(environ)
         result = self._app(environ, self.start_response)
         # Exactly these, which have all their pieces ready and no close().
         if type(result) is list or type(result) is tuple:
@@ -217,9 +236,9 @@ class Call:
         self._finish()
 
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], None]:
-        """See PEP 3333, "The start_response() Callable".
+        """See PEP 3333, "The start_response() Callable". The arguments have the names that gunicorn gives them.
 
         :raises AppContractError: it may not be called here or with this; or ``exc_info`` when the head is on its way.
         """
@@ -233,7 +252,7 @@ class Call:
             # The traceback refers to this frame.
             exc_info = None
         code = parse_status(status)
-        self._headers = encode_headers(headers)
+        self._headers = encode_headers(headers, warn_once)
         self._status = code
         return self.write
 
@@ -282,6 +301,8 @@ class Call:
         if not self._status:
             raise AppContractError("The app has not called start_response before it gave the response body.")
         self._begun = True
+        if self.socket is not None:
+            self._end_socket(self.socket)
         self._has_body = self.scope["method"] != "HEAD" and self._status not in BODILESS
         if more:
             if self._has_body:
@@ -290,6 +311,18 @@ class Call:
                 # How long the whole would have been is not known, and must not be guessed from the first piece.
                 body = b""
         return self._status, self._headers, body, more
+
+    def _open_socket(self, environ: dict[str, Any]) -> None:
+        near, self.socket = open_pair()
+        for key in SOCKET_KEYS:
+            environ[key] = self.socket
+        self._pool.post(self, near)
+
+    def _end_socket(self, app_socket: PairSocket) -> None:
+        """The app answers in the way of WSGI, or has ended: what it has written to the socket is complete."""
+        # OSError: the app, or its client, has closed it.
+        with contextlib.suppress(OSError):
+            app_socket.shutdown(socket.SHUT_WR)
 
     def _finish(self) -> None:
         """The app has given everything."""

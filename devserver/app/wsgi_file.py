@@ -19,18 +19,18 @@ class FileWrapper:
     """An iterable over the blocks of a file-like object.
 
     :param filelike: has ``read(size)``, which gives bytes.
-    :param block_size: how much is read at a time.
+    :param blksize: bytes that are read at a time; named as in ``wsgiref`` and gunicorn.
     """
 
-    def __init__(self, filelike: Any, block_size: int = 8192) -> None:
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
         self.filelike = filelike
-        self.block_size = block_size
+        self.blksize = blksize
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        block: bytes = self.filelike.read(self.block_size)
+        block: bytes = self.filelike.read(self.blksize)
         if not block:
             raise StopIteration
         return block

@@ -6,6 +6,7 @@ Pure. Pairs that were seen before are not checked again; those that identify som
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from devserver.errors import AppContractError
@@ -21,6 +22,12 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
 )
 """RFC 2616 §13.5.1, which PEP 3333 forbids apps to use; what is written ``Trailers`` there is the field ``Trailer``."""
+_LEFT_OUT = (b"", b"")
+"""In place of a header that is not sent."""
+
+
+def _ignore(text: str) -> None:
+    pass
 
 
 def parse_status(status: Any) -> int:
@@ -43,21 +50,30 @@ def parse_status(status: Any) -> int:
     return code
 
 
-def encode_headers(headers: Any) -> list[tuple[bytes, bytes]]:
-    """The headers as byte strings.
+def encode_headers(headers: Any, warn: Callable[[str], None] = _ignore) -> list[tuple[bytes, bytes]]:
+    """Encodes the headers.
 
-    :param headers: a list of pairs of native strings.
-    :raises AppContractError: it is something else, a hop-by-hop header is among them, or HTTP cannot carry one.
+    Mends what gunicorn and other servers put up with as well: another iterable than a list, another pair than a tuple,
+    and headers about the connection, which are left out.
+
+    :param headers: pairs of native strings.
+    :param warn: called with one sentence about each thing that was mended.
+    :raises AppContractError: this is something else, or HTTP cannot carry a header.
     """
     if not isinstance(headers, list):
-        raise AppContractError(f"start_response: the headers must be a list, not {type(headers).__name__}.")
+        if not isinstance(headers, Iterable):
+            raise AppContractError(f"start_response: the headers must be a list, not {type(headers).__name__}.")
+        warn(f"start_response: the headers should be a list (PEP 3333), not {type(headers).__name__}.")
     encoded = []
     for header in headers:
         try:
             pair = _seen.get(header)
         except TypeError:
             pair = None
-        encoded.append(_encode(header) if pair is None else pair)
+        if pair is None:
+            pair = _encode(header, warn)
+        if pair is not _LEFT_OUT:
+            encoded.append(pair)
     return encoded
 
 
@@ -69,9 +85,12 @@ def content_length(headers: list[tuple[bytes, bytes]]) -> int:
     return -1
 
 
-def _encode(header: Any) -> tuple[bytes, bytes]:
-    if not isinstance(header, tuple) or len(header) != 2:
+def _encode(header: Any, warn: Callable[[str], None]) -> tuple[bytes, bytes]:
+    if not isinstance(header, (tuple, list)) or len(header) != 2:
         raise AppContractError(f"start_response: the header {header!r:.80} must be a tuple of name and value.")
+    if isinstance(header, list):
+        warn("start_response: a header should be a tuple of name and value (PEP 3333), not a list.")
+        header = tuple(header)
     name, value = header
     if not isinstance(name, str) or not isinstance(value, str):
         raise AppContractError(f"start_response: the header {name!r:.80}: {value!r:.80} must be two str.")
@@ -87,9 +106,11 @@ def _encode(header: Any) -> tuple[bytes, bytes]:
         raise AppContractError(f"start_response: the value of the header {name!r:.80} holds a control character.")
     lowered = pair[0].lower()
     if lowered in _HOP_BY_HOP:
-        raise AppContractError(
-            f"start_response: the header {name!r} is about the connection, which is the server's to manage."
+        warn(
+            f"start_response: the header {name} was left out, because it is about the connection, which is the "
+            "server's to manage (PEP 3333)."
         )
+        return _LEFT_OUT
     if lowered != b"set-cookie":
         _keep(_seen, header, pair, len(name) + len(value))
     return pair

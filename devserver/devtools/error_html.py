@@ -168,7 +168,7 @@ def _frames(failure: Failure) -> list[str]:
 def _frame(frame: Frame) -> str:
     context = frame.context or (((frame.line, frame.source),) if frame.source else ())
     lines = []
-    texts = dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n")
+    texts = [] if not context else dedent("\n".join(text.expandtabs(4).rstrip() for _, text in context)).split("\n")
     for (number, _), text in zip(context, texts, strict=True):
         here = ' class="here"' if number == frame.line else ""
         lines.append(f'<code{here}><span class="gutter">{number or ""}</span>{escape(text)}</code>')

@@ -14,6 +14,7 @@ import pytest
 
 import devserver
 from devserver.app import wsgi as adapter
+from devserver.app import wsgi_warning
 from devserver.errors import ClientDisconnected
 from devserver.events import AppRaised
 from tests.support.responses import read_responses
@@ -321,22 +322,27 @@ def test_second_start_response_is_a_mistake() -> None:
         assert messages(running) == ["start_response was called a second time without exc_info."]
 
 
-@pytest.mark.parametrize("name", ["Connection", "transfer-encoding", "Keep-Alive", "Upgrade", "TE"])
-def test_hop_by_hop_header_is_refused_where_it_is_given(name: str) -> None:
-    caught: list[str] = []
+def test_apps_that_bend_pep_3333_without_harm_are_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As under gunicorn. What an app does is said once."""
+    monkeypatch.setattr(wsgi_warning, "_warned", set())
 
     def app(environ: Environ, start_response: Any) -> list[bytes]:
-        try:
-            start_response("200 OK", [TEXT, (name, "close")])
-        except Exception as exc:
-            caught.append(str(exc))
-            raise
+        hops = [(name, "close") for name in ("Connection", "Transfer-Encoding", "Keep-Alive", "Upgrade", "TE")]
+        start_response(status="200", headers=(TEXT, *hops, ["X-A", "b"]), exc_info=None)
         return [b"x"]
 
-    with serving_wsgi(app, checked=False) as running:
-        assert running.get().status == 500
-        expected = f"start_response: the header {name!r} is about the connection, which is the server's to manage."
-        assert caught == messages(running) == [expected]
+    with serving_wsgi(app, checked=False) as running, client_of(running) as client:
+        client.send(request(), request())
+        for response in (client.response(), client.response()):
+            assert (response.status, response.reason, response.body) == (200, "OK", b"x")
+            names = [name for name, _ in response.headers if name not in {"date", "server"}]
+            assert sorted(names) == ["content-length", "content-type", "x-a"]
+        assert messages(running) == []
+    records = [record for record in caplog.records if record.name == "devserver.error"]
+    assert len(records) == 7
+    assert {record.levelname for record in records} == {"WARNING"}
 
 
 @pytest.mark.parametrize(("pieces", "what"), [([b"abcde", b"f"], "longer"), ([b"abc"], "shorter")])
@@ -508,13 +514,6 @@ def test_http_1_0_client_is_served() -> None:
     with serving_wsgi(answering(iter([b"a", b"b"]))) as running, client_of(running) as client:
         client.send(b"GET / HTTP/1.0\r\n\r\n")
         assert client.response().body == b"ab"
-
-
-def test_websocket_is_refused() -> None:
-    upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-    with serving_wsgi(hello) as running, client_of(running) as client:
-        client.send(request("/", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
-        assert client.response().status == 403
 
 
 # Threads

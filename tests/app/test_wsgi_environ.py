@@ -10,11 +10,12 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import devserver
 from devserver.app.wsgi_environ import base_environ, make_environ
 from devserver.app.wsgi_file import FileWrapper
-from tests.support.server import read_all
+from tests.support.server import read_all, serving
 from tests.support.wsgi import TEXT, Environ, client_of, hello, request, serving_wsgi
 
 BASE = base_environ(multithread=True, multiprocess=False)
@@ -41,6 +42,11 @@ def environ_of(length: int | None = None, **scope: Any) -> Environ:
     list(returned)
     returned.close()
     return environ
+
+
+def strings(**scope: Any) -> Environ:
+    """What is text in the environ of a scope."""
+    return {key: value for key, value in environ_of(**scope).items() if isinstance(value, str)}
 
 
 def test_plain_request() -> None:
@@ -135,9 +141,55 @@ def test_header_that_names_a_proxy_stays_out() -> None:
     assert "HTTP_PROXY" not in environ_of(headers=[(b"proxy", b"evil:80"), (b"Proxy", b"evil:80")])
 
 
-def test_header_with_an_underscore_stays_out() -> None:
-    environ = environ_of(headers=[(b"x_real_ip", b"1"), (b"x-real-ip", b"2")])
-    assert environ["HTTP_X_REAL_IP"] == "2"
+UNDERSCORED = [
+    b"x_forwarded_for",
+    b"X_Forwarded_For",
+    b"x-forwarded_for",
+    b"x_forwarded-for",
+    b"content_length",
+    b"Content_Length",
+    b"content_type",
+    b"transfer_encoding",
+    b"_",
+    b"x_",
+    b"a" * 100 + b"_",
+]
+
+
+@pytest.mark.parametrize("name", UNDERSCORED)
+def test_header_with_an_underscore_stays_out(name: bytes) -> None:
+    """Whichever server made the scope: in the environ "-" and "_" are one character."""
+    assert strings(headers=[(name, b"1")]) == strings(headers=[])
+
+
+@pytest.mark.parametrize("name", UNDERSCORED)
+def test_header_with_an_underscore_shadows_no_other(name: bytes) -> None:
+    real = [(b"x-forwarded-for", b"10.0.0.9"), (b"content-length", b"0"), (b"content-type", b"text/plain")]
+    expected = strings(headers=real)
+    assert expected["HTTP_X_FORWARDED_FOR"] == "10.0.0.9"
+    assert strings(headers=[(name, b"1"), *real]) == strings(headers=[*real, (name, b"1")]) == expected
+
+
+def test_header_with_an_underscore_reaches_asgi_apps_and_no_wsgi_app_beside_them() -> None:
+    seen: dict[str, Any] = {}
+
+    def legacy(environ: Environ, start_response: Any) -> list[bytes]:
+        seen["environ"] = environ
+        return hello(environ, start_response)
+
+    wsgi = devserver.WSGIMiddleware(legacy)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen["scope"] = scope
+        await wsgi(scope, receive, send)
+
+    with serving(app) as running, client_of(running) as client:
+        client.send(request("/", "X_Token: secret", "X_Real_IP: 1.2.3.4", "X-Real-IP: 5.6.7.8"))
+        assert client.response().body == b"hello"
+    assert (b"x_token", b"secret") in seen["scope"]["headers"]
+    assert "HTTP_X_TOKEN" not in seen["environ"]
+    assert seen["environ"]["HTTP_X_REAL_IP"] == "5.6.7.8"
 
 
 def test_repeated_headers_are_joined() -> None:
@@ -211,3 +263,61 @@ def test_unix_socket_is_served(tmp_path: Path) -> None:
             client.sendall(request("/", "Connection: close"))
             body = read_all(client).decode()
     assert "'SERVER_NAME': 'a', 'SERVER_PORT': '80'" in body
+
+
+# Behind a proxy
+
+FORWARDED = (
+    "X-Forwarded-For: 9.9.9.9, 1.2.3.4",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: shop.example",
+    "X-Forwarded-Port: 8443",
+    "X-Forwarded-Prefix: /shop",
+)
+TOLD = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO")
+
+
+def told_behind_a_proxy(app: Any, **options: Any) -> dict[str, Any]:
+    """What an app sees of the client when a trusted proxy has sent all its headers."""
+    seen: Environ = {}
+
+    def inner(environ: Environ, start_response: Any) -> list[bytes]:
+        seen.update(environ)
+        return hello(environ, start_response)
+
+    with serving_wsgi(app(inner), checked=False, **options) as running, client_of(running) as client:
+        client.send(request("/page", *FORWARDED))
+        assert client.response().status == 200
+        ours = {"SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(running.port)}
+    return {key: seen[key] for key in TOLD if seen[key] != ours.get(key)}
+
+
+def test_client_behind_a_trusted_proxy_is_the_remote_address() -> None:
+    """Not the proxy, as with gunicorn."""
+    by_default = {"REMOTE_ADDR": "1.2.3.4", "wsgi.url_scheme": "https", "HTTP_HOST": "a"}
+    assert told_behind_a_proxy(lambda app: app) == {**by_default, "SCRIPT_NAME": "", "PATH_INFO": "/page"}
+    untouched = {"REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "HTTP_HOST": "a"}
+    as_gunicorn = told_behind_a_proxy(lambda app: app, proxy_headers=False)
+    assert as_gunicorn == {**untouched, "SCRIPT_NAME": "", "PATH_INFO": "/page"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proxy_headers": False},
+        {},
+        {"forwarded_headers": [line.partition(":")[0].lower() for line in FORWARDED]},
+    ],
+)
+def test_werkzeugs_proxy_fix_tells_the_same_whether_or_not_the_server_has_read_the_headers(options: Any) -> None:
+    """It reads the headers, which stay in the environ, and never what the server has made of them."""
+    told = told_behind_a_proxy(lambda app: ProxyFix(app, x_host=1, x_port=1, x_prefix=1), **options)
+    assert told == {
+        "REMOTE_ADDR": "1.2.3.4",
+        "wsgi.url_scheme": "https",
+        "HTTP_HOST": "shop.example:8443",
+        "SERVER_NAME": "shop.example",
+        "SERVER_PORT": "8443",
+        "SCRIPT_NAME": "/shop",
+        "PATH_INFO": "/page",
+    }

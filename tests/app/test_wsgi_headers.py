@@ -47,9 +47,9 @@ def test_headers_become_bytes() -> None:
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        ((), "the headers must be a list, not tuple."),
-        ({}, "the headers must be a list, not dict."),
-        ([["a", "b"]], "the header ['a', 'b'] must be a tuple of name and value."),
+        (None, "the headers must be a list, not NoneType."),
+        ({"ab": "c"}, "the header 'ab' must be a tuple of name and value."),
+        ([["a"]], "the header ['a'] must be a tuple of name and value."),
         ([("a",)], "the header ('a',) must be a tuple of name and value."),
         ([("a", 1)], "the header 'a': 1 must be two str."),
         ([(b"a", b"b")], "the header b'a': b'b' must be two str."),
@@ -59,16 +59,45 @@ def test_headers_become_bytes() -> None:
         ([("a b", "x")], "the header name 'a b' is not a token."),
         ([("a", "x\r\nSet-Cookie: b")], "the value of the header 'a' holds a control character."),
         ([("a", "x\0")], "the value of the header 'a' holds a control character."),
-        (
-            [("Connection", "close")],
-            "the header 'Connection' is about the connection, which is the server's to manage.",
-        ),
     ],
 )
 def test_other_headers_are_refused(headers: Any, message: str) -> None:
     with pytest.raises(AppContractError) as caught:
         encode_headers(headers)
     assert str(caught.value) == f"start_response: {message}"
+
+
+@pytest.mark.parametrize("headers", [(("a", "b"),), iter([("a", "b")]), {"a": "b"}.items()])
+def test_another_iterable_than_a_list_is_taken_with_a_warning(headers: Any) -> None:
+    warnings: list[str] = []
+    assert encode_headers(headers, warnings.append) == [(b"a", b"b")]
+    kind = type(headers).__name__
+    assert warnings == [f"start_response: the headers should be a list (PEP 3333), not {kind}."]
+
+
+def test_pair_that_is_a_list_is_taken_with_a_warning() -> None:
+    warnings: list[str] = []
+    assert encode_headers([["a", "b"], ("c", "d")], warnings.append) == [(b"a", b"b"), (b"c", b"d")]
+    assert warnings == ["start_response: a header should be a tuple of name and value (PEP 3333), not a list."]
+
+
+@pytest.mark.parametrize(
+    "name",
+    "Connection KEEP-ALIVE Proxy-Authenticate proxy-authorization TE Trailer Transfer-Encoding Upgrade".split(),
+)
+def test_header_about_the_connection_is_left_out_with_a_warning_each_time(name: str) -> None:
+    for _ in range(2):
+        warnings: list[str] = []
+        assert encode_headers([("a", "b"), (name, "close")], warnings.append) == [(b"a", b"b")]
+        (warning,) = warnings
+        assert warning.startswith(f"start_response: the header {name} was left out, because ")
+    # Whoever does not want to know need not.
+    assert encode_headers([(name, "close")]) == []
+
+
+def test_header_about_the_connection_is_still_checked() -> None:
+    with pytest.raises(AppContractError, match="holds a control character"):
+        encode_headers([("Connection", "close\r\nSet-Cookie: a=b")])
 
 
 def test_only_so_many_headers_are_kept_and_no_cookie() -> None:

@@ -133,6 +133,13 @@ def test_frames_of_the_user_stand_before_those_of_the_framework() -> None:
     assert "while importing the app" in page
 
 
+def test_frame_without_source_is_shown_by_its_place() -> None:
+    # Compiled code, such as Cython's, names files that are not there.
+    failure = Failure("E", "m", (Frame("shop/scribe.pyx", 59, "write", "", True),))
+    page = answered(AppFailed("m", "", failure), scope()).body.decode()
+    assert "<b>shop/scribe.pyx:59</b>" in page
+
+
 def test_failure_without_frames_of_the_user_shows_those_of_the_framework() -> None:
     page = answered(
         AppFailed("m", "", Failure("E", "", (Frame("/lib/a.py", 1, "g", "x", False),))), scope()

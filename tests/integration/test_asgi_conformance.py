@@ -163,7 +163,7 @@ def check(judged: Judged) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("judge", APPS)
 def test_scopes_and_events_are_as_they_should_be(tmp_path: Path, judge: str, form: str) -> None:
-    words = [*FORMS[form].split(), "--ui", "plain", "--lifespan", "on"]
+    words = [*FORMS[form].split(), "--ui", "plain", "--lifespan", "on", "--extensions", "pathsend,early-hints,trailers"]
     file = tmp_path / "notes.jsonl"
     with command(tmp_path, "run", APPS[judge], *words, env={"JUDGED": str(file)}) as child:
         child.wait_text("➜ ")

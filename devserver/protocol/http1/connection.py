@@ -714,8 +714,7 @@ class Http1Connection(asyncio.Protocol):
         scope["http_version"] = line.http_version
         scope["headers"] = headers
         scope["state"] = state.lifespan_state.copy()
-        if state.extensions:
-            scope["extensions"] = {name: {} for name in state.extensions}
+        scope["extensions"] = {name: {} for name in state.extensions} if state.extensions else {}
         if state.root_path:
             scope["path"] = state.root_path + line.path
             scope["raw_path"] = state.root_path_raw + line.raw_path

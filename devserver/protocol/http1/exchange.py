@@ -544,18 +544,18 @@ class Exchange:
 
     def report(self, *, complete: bool) -> None:
         """Announces the end of this exchange; called only when somebody listens."""
-        scope = self.scope
+        scope = self.scope  # What middleware made of it: some drop keys, some say who the client is.
         begun = self.stage >= STREAMING or (self.stage == AWAITING_BODY and self.head is None)
         connection = self.connection
         connection.state.emitter.emit(
             RequestFinished(
-                scope["client"],
-                scope["scheme"],
+                scope.get("client"),
+                scope.get("scheme", "http"),
                 self.line.method,
                 self.line.target,
                 self.line.http_version,
                 self.status if begun else 0,
-                scope["headers"],
+                scope.get("headers", []),
                 self._response_headers if begun else [],
                 self._bytes_sent if begun else 0,
                 time.perf_counter() - self._received_at,
@@ -611,7 +611,7 @@ class Exchange:
         wanted = state.emitter.wants(AppRaised)
         if not wanted and state.failure_response is None:
             return None
-        failure = fold(exc, state.first_party, during=f"{self.line.method} {self.scope['path']}")
+        failure = fold(exc, state.first_party, during=f"{self.line.method} {self.scope.get('path', '')}")
         if wanted:
             state.emitter.emit(AppRaised(failure))
         return failure
@@ -626,7 +626,11 @@ class Exchange:
             self.stage = AWAITING_START
             status, headers, body = 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error"
             if failure is not None and connection.state.failure_response is not None:
-                status, headers, body = connection.state.failure_response(failure, self.scope)
+                try:
+                    status, headers, body = connection.state.failure_response(failure, self.scope)
+                except Exception as exc:
+                    # A page that cannot be made must not leave the client without an answer.
+                    self._announce(exc)
             self._start_response({"status": status, "headers": headers})
             self._send_body(body, more_body=False)
         else:

@@ -53,6 +53,7 @@ def test_scope_has_every_key_with_its_type() -> None:
             "query_string": b"c=d",
             "headers": [(b"host", b"h"), (b"content-length", b"0")],
             "state": {},
+            "extensions": {},
         }
         assert type(scope) is dict
         assert scope["asgi"]["spec_version"] in {"2.4", "2.5"}
@@ -534,6 +535,36 @@ def test_message_after_the_response_is_the_apps_error_and_harms_nobody() -> None
 
 
 # --- How apps end
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_scope_that_the_app_has_emptied_harms_nobody(fails: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.clear()
+        if fails:
+            raise ValueError
+        await respond(send)
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET, GET)
+        assert [response.status for response in client.responses()] == [500 if fails else 200] * 2
+        assert len(server.events_of(RequestFinished)) == 2
+
+
+def test_failure_page_that_cannot_be_made_leaves_a_bare_500() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("the app's")
+
+    def page(failure: object, scope: object) -> Any:
+        raise RuntimeError("the page's")
+
+    with memory_server(app) as server:
+        server.state.failure_response = page
+        client = server.connect()
+        client.send(GET)
+        assert client.response().body == b"Internal Server Error"
+        assert [event.failure.message for event in server.events_of(AppRaised)] == ["the app's", "the page's"]
 
 
 def test_exception_before_the_response_is_answered_500_and_the_connection_goes_on_or_closes_cleanly() -> None:
