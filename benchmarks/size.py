@@ -147,7 +147,7 @@ def _measure_cpu(row: Row, name: str, found: Found, python: str, arguments: argp
     with _started(name, python, arguments) as server:
         for scale in (SCALES[0], 0, *SCALES):
             # The first run warms the server up, and is not counted.
-            repeats = max(1, arguments.repeats // max(scale, 1) // (4 if row.piece else 1))
+            repeats = 1 if row.piece else max(1, arguments.repeats // max(scale, 1))
             work = row.make(scale, "/count")
             with _connected(server, row, "/count") as clients:
                 begun = server.run_time_s()
