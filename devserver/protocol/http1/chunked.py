@@ -27,9 +27,14 @@ _HEX = b"0123456789abcdefABCDEF"
 # RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text.
 _FIELD_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 # RFC 9112 §5: field-name ":" field-value, without the CRLF. A name is a token (RFC 9110 §5.6.2).
-_FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_FIELD_LINE = re.compile(rb"(%b):[\t\x20-\x7e\x80-\xff]*+" % _TOKEN)
 _NO_TRAILERS = frozenset((b"content-length", b"transfer-encoding"))
 """Fields that would frame the message, and come too late behind it (RFC 9110 §6.5.1)."""
+_TRAILER_LINES = re.compile(
+    rb"(?:(?!(?i:%b):)%b:[\t\x20-\x7e\x80-\xff]*+\r\n)*+" % (b"|".join(sorted(_NO_TRAILERS)), _TOKEN)
+)
+"""Whole trailer lines, up to the first that needs a closer look. Possessive, so that it never goes back."""
 
 # What the next bytes are.
 _SIZE_LINE, _DATA, _DATA_END, _TRAILERS = range(4)
@@ -86,6 +91,8 @@ class ChunkedBody:
             elif stage == _DATA_END:
                 position = self._end_chunk(data, position)
             else:
+                if stage == _TRAILERS and not self._line:
+                    position = self._take_whole_trailers(data, position)
                 newline = data.find(b"\n", position)
                 if newline < 0:
                     self._keep_part(data[position:])
@@ -152,6 +159,17 @@ class ChunkedBody:
         else:
             self._line = end
         return position
+
+    def _take_whole_trailers(self, data: bytes, position: int) -> int:
+        """Drops the trailer lines at ``position`` that have arrived whole and may be dropped; the offset after them."""
+        while True:
+            # No line is longer than what is matched at once.
+            lines = _TRAILER_LINES.match(data, position, position + self._line_bytes_max + 2)
+            end = lines.end() if lines else position
+            if end == position:
+                return position
+            self._spend(end - position)
+            position = end
 
     def _keep_part(self, part: bytes) -> None:
         """Keeps the start of a line. Its end comes with a later read."""
