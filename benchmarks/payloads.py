@@ -81,6 +81,13 @@ def _chunks(size: int) -> Callable[[int, str], Work]:
     return make
 
 
+def _mixed_chunks(scale: int, path: str) -> Work:
+    sizes = range(1, 41)
+    body = b"".join(b"%x\r\n%b\r\n" % (size, b"a" * size) for size in sizes) * (200 * scale)
+    payload = sum(sizes) * 200 * scale
+    return Work(_chunked(path), body, b"0\r\n\r\n", len(sizes) * 200 * scale, payload, payload)
+
+
 def _chunk_line(scale: int, path: str) -> Work:
     body = b"a" * (500 * scale)
     return Work(_chunked(path) + b"1;a", body, b"\r\na\r\n0\r\n\r\n", len(body), len(body), 1)
@@ -157,6 +164,7 @@ ROWS = {
         Row("segments", "a body with Content-Length, 16 bytes a segment", "segment", _segments, piece=16),
         Row("chunks-1", "a body in chunks of 1 byte", "chunk", _chunks(1)),
         Row("chunks-3", "a body in chunks of 3 bytes", "chunk", _chunks(3)),
+        Row("chunks-mixed", "a body in chunks of 1 to 40 bytes", "chunk", _mixed_chunks),
         Row("chunk-line", "one chunk with a long extension, byte by byte", "byte", _chunk_line, piece=1),
         Row("trailers", "many trailers", "trailer", _trailers),
         Row("fragments", "a WebSocket message in fragments of 2 bytes", "fragment", _fragments, websocket=True),
