@@ -180,3 +180,13 @@ def test_bytes_behind_chunks_that_are_no_line_end_are_refused(behind: bytes) -> 
 )
 def test_malformed_trailer_is_refused(line: bytes) -> None:
     assert "trailer" in refusal_of(b"0\r\n" + line + b"\r\n")
+
+
+@pytest.mark.parametrize("extension", [b"", b"x=", b" x", b"x;", b"=y", b'x="y"z', b'x="y', b"x=y=z", b"x\x01"])
+def test_malformed_extension_is_refused(extension: bytes) -> None:
+    assert "extension" in refusal_of(b"1;" + extension + b"\r\na\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("extension", [b"x", b"x=y", b"x;y=z", b'x="a;b"', b'x="a\\"b"', b'x=""'])
+def test_extension_is_taken_and_dropped(extension: bytes) -> None:
+    assert decode(b"1;" + extension + b"\r\na\r\n0\r\n\r\n")[0] == b"a"
