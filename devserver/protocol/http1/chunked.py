@@ -125,29 +125,30 @@ class ChunkedBody:
         :param position: where the data of a chunk ends.
         :returns: where the data of the last chunk ends that was taken.
         """
-        find, starts, append = data.find, data.startswith, parts.append
-        size, start = len(data), position
-        line = b""
-        chunks = line_size = length = body_bytes = 0
+        find, starts, append, get = data.find, data.startswith, parts.append, _seen_lines.get
+        size, start, before = len(data), position, len(parts)
+        line, line_size, length = b"", 0, 0
+        repeats = False
         while True:
-            if line and starts(line, position):
+            if repeats and starts(line, position):
                 begin = position + line_size
             else:
                 begin = find(b"\n", position + 2) + 1
-                line = data[position:begin]
-                known = _seen_lines.get(line)
+                last, line = line, data[position:begin]
+                known = get(line)
                 if known is None:
                     break
                 length = known
-                line_size = len(line)
+                line_size = begin - position
+                repeats = line == last
             end = begin + length
             if end > size:
                 break
             append(data[begin:end])
             position = end
-            chunks += 1
-            body_bytes += length
-        self._framing_left += (FRAMING_BYTES_PER_CHUNK + 2) * chunks - (position - start - body_bytes)
+        chunks = len(parts) - before
+        framing_bytes = position - start - sum(map(len, parts[before:])) - 2 * chunks
+        self._framing_left += FRAMING_BYTES_PER_CHUNK * chunks - framing_bytes
         return position
 
     def _end_chunk(self, data: bytes, position: int) -> int:
