@@ -201,7 +201,9 @@ class Http1Connection(asyncio.Protocol):
             return
         self._append(data)
         if mode == HEAD:
-            self.state.schedule(self)
+            if self._scanned <= 1 or b"\n" in data or self._may_be_too_large():
+                self.state.schedule(self)
+            # Else it is more of a line in the head, whose start has been looked at: there is nothing to find.
         elif mode == BODY:
             self._body_window_bytes += len(data)
             self._read_body()
@@ -512,6 +514,15 @@ class Http1Connection(asyncio.Protocol):
             raise Refusal(414, f"The request line is longer than {bounds.request_line} bytes.")
         if end - start > bounds.request_head:
             raise Refusal(431, f"The request head is larger than {bounds.request_head} bytes.")
+
+    def _may_be_too_large(self) -> bool:
+        """Whether the raw bytes, which are the part of a head, need :meth:`_check_sizes`."""
+        bounds, raw = self.state.limits, self._raw
+        size = len(raw)
+        if size <= bounds.small_head:
+            return False
+        # From 2, because an empty line may come before the request line.
+        return size > bounds.request_head or raw.find(b"\r\n", 2, bounds.request_line + 2) < 0
 
     def _begin(self, head: bytes) -> None:
         """Judges a whole head and makes its exchange.

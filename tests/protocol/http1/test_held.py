@@ -94,3 +94,27 @@ def test_head_that_arrives_byte_by_byte_grows_in_place(begin: Callable[[MemorySe
         assert client.connection._raw is held
         assert held.endswith(b"X-Field: " + b"a" * 2000)
         assert sys.getsizeof(held) <= 2 * len(held)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"\r\n"])
+@pytest.mark.parametrize(
+    ("head", "status"), [(b"GET /" + b"a" * 20_000, 414), (b"GET / HTTP/1.1\r\nX: " + b"a" * 80_000, 431)]
+)
+def test_line_that_never_ends_is_refused_in_small_reads_too(prefix: bytes, head: bytes, status: int) -> None:
+    with memory_server(waiting_app) as server:
+        client = server.connect()
+        client.send(*pieces(prefix + head, 100))
+        assert client.response().status == status
+
+
+def test_line_of_a_head_takes_no_turn_of_the_loop_until_it_ends() -> None:
+    with memory_server(waiting_app) as server:
+        client = server.connect()
+        client.send(START + b"X: ")
+        connection: Any = client.connection
+        connection.data_received(b"a")
+        assert server.loop.at_rest
+        connection.data_received(b"\r\n\r\n")
+        assert not server.loop.at_rest
+        server.settle()
+        assert connection.exchange is not None
