@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from devserver.errors import AppContractError, ConfigError
-from devserver.protocol.http1.exchange import AWAITING_BODY, COMPLETE, Exchange
+from devserver.protocol.http1.exchange import AWAITING_BODY, COMPLETE, Exchange, is_thrown_away
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import HAS_DATE, HAS_SERVER, SWITCHING_PROTOCOLS, encode_headers
 from devserver.protocol.websocket import handshake
-from devserver.protocol.websocket.connection import WebSocketConnection, WebSocketDisconnected, warn_once
+from devserver.protocol.websocket.connection import WebSocketConnection, WebSocketDisconnected
 
 if TYPE_CHECKING:
     from devserver.app.types import Message, Scope
@@ -98,8 +98,7 @@ class Opening(Exchange):
             app: Any = state.app
             result = await app(self.scope, websocket.receive, websocket.send)
         except BaseException as exc:
-            if isinstance(exc, GeneratorExit) and _current_task() is None:
-                # The loop is gone, and Python ends the coroutine.
+            if is_thrown_away(exc):
                 raise
             self._websocket_raised(exc, accepted=websocket.app_ended(raised=True))
         else:
@@ -174,8 +173,7 @@ class Opening(Exchange):
                     subprotocol = chosen
                 if subprotocol == chosen:
                     continue
-            warn_once(
-                self.connection.state,
+            self.connection.state.warn_once(
                 lowered.decode("latin-1"),
                 f"The app accepted a WebSocket with the header {name!r}: {value!r:.80}, which is the server's to send. "
                 "It was left out.",
@@ -195,8 +193,7 @@ class Opening(Exchange):
         except AppContractError:
             # Its Content-Length promises a body; the app is told that it has not completed the response.
             return
-        warn_once(
-            self.connection.state,
+        self.connection.state.warn_once(
             "denial",
             'The app returned after "websocket.http.response.start" without a body message. An empty body was sent.',
         )
@@ -207,23 +204,18 @@ class Opening(Exchange):
             # Tasks that failed because the client has gone do not hide the one that failed by itself.
             _, rest = exc.split(lambda each: _means_end_of(each, self._websocket))
             exc = rest or exc
-        if isinstance(exc, asyncio.CancelledError):
-            task = _current_task()
-            if task is None or not task.cancelling():
-                # The app's own doing: nobody has cancelled the task.
-                self._answer_failure(self._announce(exc))
-                return
-        elif _means_end_of(exc, self._websocket):
+        if _means_end_of(exc, self._websocket):
             if not accepted and self.stage != COMPLETE and not self.connection.lost:
                 self.connection.abandon(self)
             return
         if not accepted:
             self._app_raised(exc)
             return
-        if isinstance(exc, asyncio.CancelledError):
+        state = self.connection.state
+        if self.task in state.cancelled and isinstance(exc, asyncio.CancelledError):
             return
-        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
-            self.connection.state.on_fatal(exc)
+        if isinstance(exc, KeyboardInterrupt):
+            state.on_fatal(exc)
         self._announce(exc)
 
     def disconnect(self, *, lost: bool) -> None:
@@ -249,13 +241,6 @@ def _means_end_of(exc: BaseException | None, websocket: WebSocketConnection) -> 
             return False
         exc = exc.__cause__ or exc.__context__
     return False
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 def _bytes(part: object) -> bytes:

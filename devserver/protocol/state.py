@@ -38,9 +38,6 @@ EXTENSIONS = {
 }
 """HTTP extensions of ASGI by their names in ``--extensions``."""
 
-WARNINGS_MAX = 64
-"""Max different warnings about an app: their texts have a method and a status in them, which apps choose."""
-
 BATCH = 64
 """How many apps run before their responses are written; bounds how long one waits, and how much memory they take."""
 
@@ -176,7 +173,7 @@ class ServerState:
         self.trusted_peers: TrustedPeers | None = None
         self.forwarded: ForwardedHeaders | None = None
         if config.proxy_headers:
-            self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
+            self.trusted_peers = TrustedPeers(config.trusted_proxies)
             self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
         self.root_path = config.root_path
         self.root_path_raw = raw_path(config.root_path)
@@ -229,10 +226,10 @@ class ServerState:
 
     # What apps do
 
-    def warn_once(self, text: str) -> None:
-        """Warns about something that the app does against its contract, and that was mended; each text once."""
-        if text not in self._warned and len(self._warned) < WARNINGS_MAX:
-            self._warned.add(text)
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warns about a mistake of the app that was put right; once for each ``kind``."""
+        if kind not in self._warned:
+            self._warned.add(kind)
             self.emitter.emit(Notice("warning", text))
 
     def cancel(self, task: asyncio.Task[None]) -> None:
@@ -396,6 +393,17 @@ class ServerState:
             if connection in self._waiting:
                 self._waiting.remove(connection)
             self.wake_waiting()
+
+
+def unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes in the buffer of a transport.
+
+    asyncio's TLS transport has none to ask between the end of its socket and ``connection_lost``.
+    """
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:
+        return 0
 
 
 def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import importlib
 import os
 import signal
@@ -107,12 +108,20 @@ class Server:
         self._sweep: Sweep | None = None
         self._fatal: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._exit = _Flag()
-        self._force = _Flag()
         self._captured_signals: list[int] = []
         self._capturing = False
         self._original_handlers: dict[int, Any] = {}
         """Kept afterwards: a server that began to capture later restores our handler when it ends, see _restore()."""
+
+    # Made on first use, because subclasses set should_exit before they call __init__.
+
+    @functools.cached_property
+    def _exit(self) -> _Flag:
+        return _Flag()
+
+    @functools.cached_property
+    def _force(self) -> _Flag:
+        return _Flag()
 
     @property
     def should_exit(self) -> bool:
@@ -148,15 +157,19 @@ class Server:
         :param sockets: bound sockets to serve on instead of the addresses in the settings.
         :raises DevserverError: an address cannot be bound, or the app does not load or start.
         """
-        self._loop = asyncio.get_running_loop()
-        self._exit.attach(self._loop)
-        self._force.attach(self._loop)
+        self._attach()
         try:
             with self.capture_signals():
                 await self._serve(sockets)
         finally:
             self._exit.detach()
             self._force.detach()
+
+    def _attach(self) -> None:
+        """Lets :attr:`should_exit` and :attr:`force_exit` wake the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._exit.attach(self._loop)
+        self._force.attach(self._loop)
 
     async def _serve(self, sockets: list[socket.socket] | None) -> None:
         try:
@@ -205,28 +218,30 @@ class Server:
 
     def _load(self) -> ASGIApp:
         if self.target is None:
-            given = self._app if self._app is not None else self.config.app
-            if given is None or isinstance(given, str):
-                self.target = find_target(self.config, Path.cwd())
-            else:
-                self.target = Target(app=given, factory=self.config.factory)
+            self.target = target_of(self.config, self._app)
         if self._app is not None:
             return self._app
         put_in = home(self.config.mode, self.config.env_file)
         return load_app(self.target, interface=self.config.interface, wsgi=WsgiOptions.of(self.config), put_in=put_in)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.
 
+        :meth:`serve` calls it. A program may do so instead, and then :meth:`main_loop` and :meth:`shutdown`.
+
+        :param sockets: see :meth:`serve`.
         :raises AppStartupError: lifespan startup failed or took longer than ``timeout_startup``.
         :raises BindError: somebody else came to listen on the address meanwhile.
+        :raises DevserverError: see :meth:`prepare`.
         """
+        self._attach()
+        self.prepare(sockets)
         loop = asyncio.get_running_loop()
         target, app = self.target, self._loaded_app
         if target is None or app is None or self._listeners is None:
-            raise AssertionError("startup() is called by serve(), which prepares first")
+            raise AssertionError("prepare() sets them")
         first_party = FirstParty(project_root(target, Path.cwd()), self.config.reload_dirs or ())
-        self.lifespan = Lifespan(app, mode=self.config.lifespan, emitter=self.emitter, first_party=first_party)
+        self.lifespan = self._make_lifespan(app, first_party)
         if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
             return
         self.server_state = state = ServerState(
@@ -263,12 +278,15 @@ class Server:
             )
         )
 
+    def _make_lifespan(self, app: ASGIApp, first_party: FirstParty) -> Lifespan:
+        return Lifespan(app, mode=self.config.lifespan, emitter=self.emitter, first_party=first_party)
+
     def _build_routes(self, app: ASGIApp) -> None:
         """Before anybody waits for an answer."""
         introspect.build_routes(app)
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
-        chosen = connection_class(self.config.http)
+        chosen = self._connection_class()
         if self.config.ws not in ("auto", "none"):
             # A wrong name is told at the start; what our own takes is imported with the first WebSocket.
             from devserver.protocol.negotiate import load_class
@@ -288,6 +306,9 @@ class Server:
                 make, sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
             )
             self.servers.append(server)
+
+    def _connection_class(self) -> Callable[..., asyncio.BaseProtocol]:
+        return connection_class(self.config.http)
 
     async def main_loop(self) -> None:
         """Serves until :attr:`should_exit`. :meth:`on_tick` is asked once a second, ten times if it is overridden."""
@@ -313,10 +334,11 @@ class Server:
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting, lets requests finish within ``timeout_graceful_shutdown``, cancels the rest, and runs
-        lifespan shutdown within ``timeout_shutdown``. :attr:`force_exit` cuts every step short."""
+        lifespan shutdown within ``timeout_shutdown``. :attr:`force_exit` cuts every step short. Does nothing before
+        :meth:`startup` has got so far."""
         state, lifespan = self.server_state, self.lifespan
-        if state is None or lifespan is None:
-            raise AssertionError("shutdown() is called by serve(), after startup()")
+        if state is None or lifespan is None or self._sweep is None:
+            return
         self.emitter.emit(ServerStopping(os.getpid(), len(state.connections), len(state.tasks)))
         # One turn accepts what the kernel has connected, one reads what those and the idle ones have sent.
         await asyncio.sleep(0)
@@ -336,8 +358,8 @@ class Server:
             await cancel(state)
         if not self.force_exit:
             await self._unless(self._force, lifespan.shutdown(self.config.timeout_shutdown))
-        if self._sweep is not None:
-            self._sweep.stop()
+        self._sweep.stop()
+        self._sweep = None
         self.emitter.emit(ServerStopped(os.getpid()))
 
     @contextlib.contextmanager
@@ -439,7 +461,9 @@ class _Flag:
         return self._event
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wakes ``loop`` from now on."""
+        """Wakes ``loop`` from now on; nothing when it does so already."""
+        if self._loop is loop:
+            return
         self._event = asyncio.Event()
         self._loop = loop
         self._follow()
@@ -468,6 +492,17 @@ class _Flag:
             self.event.set()
         else:
             self.event.clear()
+
+
+def target_of(config: Config, app: Any = None) -> Target:
+    """What to load: ``app``, or the one of the settings, or the one that is found.
+
+    :raises AppLoadError: none is found.
+    """
+    given = app if app is not None else config.app
+    if given is None or isinstance(given, str):
+        return find_target(config, Path.cwd())
+    return Target(app=given, factory=config.factory)
 
 
 def connection_class(http: Any) -> Callable[..., asyncio.BaseProtocol]:

@@ -747,3 +747,22 @@ def test_the_date_moves_on() -> None:
             return len(seen) == 2
 
         until(two_dates)
+
+
+# Proxies
+
+
+@pytest.mark.parametrize(
+    ("given", "client"), [(None, "192.0.2.7"), ("", "127.0.0.1"), ([], "127.0.0.1"), ("*", "192.0.2.7")]
+)
+def test_an_empty_list_of_proxies_trusts_nobody(given: Any, client: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        body = scope["client"][0].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    with serving(app, forwarded_allow_ips=given) as running, running.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
+        assert read_all(sock).endswith(b"\r\n\r\n" + client.encode())

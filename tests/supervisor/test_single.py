@@ -139,11 +139,12 @@ def test_a_running_request_is_finished(tmp_path: Path) -> None:
         assert child.wait() == 0
 
 
-def test_an_exit_in_the_app_gives_its_code(tmp_path: Path) -> None:
-    with dev_run(tmp_path, app(request="sys.exit(7)")) as child, knock(child) as client:
-        assert b" 500 " in read_all(client)
-        assert child.wait() == 7
-        child.wait_text("app is down")
+def test_an_exit_in_a_request_is_an_error_of_that_request(tmp_path: Path) -> None:
+    with dev_run(tmp_path, app(request="sys.exit(7)")) as child:
+        for _ in range(2):
+            assert child.get().status == 500
+        child.wait_text("SystemExit: 7")
+        assert child.process.poll() is None
 
 
 def test_the_request_limit_ends_it_with_exit_code_zero(tmp_path: Path) -> None:

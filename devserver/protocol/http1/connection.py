@@ -21,7 +21,7 @@ from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, 
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import error_response
 from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line, raw_path, seen_lines
-from devserver.protocol.state import RETRY_AFTER_S
+from devserver.protocol.state import RETRY_AFTER_S, unsent_bytes
 
 if TYPE_CHECKING:
     from devserver.protocol.proxy import ProxyHeader
@@ -302,7 +302,7 @@ class Http1Connection(asyncio.Protocol):
         """See :class:`devserver.protocol.state.Connection`. What is encrypted stays, since the keys are here."""
         if self.exchange is not None or self._mode != HEAD or self._scheme == "https":
             return None
-        if self.write_paused or self.transport.get_write_buffer_size() or self.transport.is_closing():
+        if self.write_paused or unsent_bytes(self.transport) or self.transport.is_closing():
             return None
         received = bytes(self._raw[self._position :])
         self._mode = CLOSED
@@ -327,7 +327,7 @@ class Http1Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """The deadline has passed: the peer has neither sent nor read what was awaited."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = unsent_bytes(self.transport)
         if self._mode == CLOSED or unsent:
             self._expire_writing(now, unsent)
         elif self._mode == HEAD:
@@ -900,7 +900,7 @@ class Http1Connection(asyncio.Protocol):
         """Awaits progress of the peer's reading."""
         timeout_s = self.state.limits.timeout_write
         if timeout_s:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self.deadline = self.state.loop.time() + timeout_s
 
     def _expire_writing(self, now: float, unsent: int) -> None:

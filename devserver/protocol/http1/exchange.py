@@ -165,6 +165,8 @@ class Exchange:
             app: Any = self.connection.state.app  # Any: an app may return something although it must not.
             result = await app(self.scope, self.receive, self.send)
         except BaseException as exc:
+            if is_thrown_away(exc):
+                raise
             self._app_raised(exc)
         else:
             if self.stage != COMPLETE or result is not None:
@@ -292,8 +294,9 @@ class Exchange:
                 if self.line.method != "HEAD" and status not in BODILESS:
                     raise AppContractError("The response has two different Content-Length headers.")
                 state.warn_once(
+                    "two lengths",
                     f"The app sent two different Content-Length headers ({self.line.method}, status {status}). The "
-                    "response has no content, so the first one was kept."
+                    "response has no content, so the first one was kept.",
                 )
             if flags & (HAS_DATE | HAS_SERVER):
                 prefix = status_line(status) + state.headers_without(
@@ -573,8 +576,9 @@ class Exchange:
             return
         if self._misses_no_byte:
             self.connection.state.warn_once(
+                "no last message",
                 f"The app returned without the last 'http.response.body' message ({self.line.method}, status "
-                f"{self.status}). No byte is missing, so the response was completed."
+                f"{self.status}). No byte is missing, so the response was completed.",
             )
             self._send_body(b"", more_body=False)
             return
@@ -718,6 +722,16 @@ def means_disconnected(exc: BaseException | None) -> bool:
         else:
             return False
     return False
+
+
+def is_thrown_away(exc: BaseException) -> bool:
+    """Whether Python ends the app's coroutine because the loop is gone: nobody is left to be told."""
+    if not isinstance(exc, GeneratorExit):
+        return False
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:
+        return True
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import time
 import types
-import weakref
 from collections import deque
 from collections.abc import Generator, Iterable
 from sys import getsizeof
 from typing import TYPE_CHECKING, Protocol
 
 from devserver.errors import AppContractError, ClientDisconnected
-from devserver.events import Notice, WebSocketClosed
+from devserver.events import WebSocketClosed
+from devserver.protocol.state import unsent_bytes
 from devserver.protocol.websocket.frames import (
     ABNORMAL,
     FIN,
@@ -73,17 +73,6 @@ class WebSocketDisconnected(ClientDisconnected):
     def __init__(self, message: str, websocket: WebSocketConnection) -> None:
         super().__init__(message)
         self.websocket = websocket
-
-
-_warned: weakref.WeakKeyDictionary[ServerState, set[str]] = weakref.WeakKeyDictionary()
-
-
-def warn_once(state: ServerState, kind: str, text: str) -> None:
-    """Announces a mistake of the app that was put right, once a server and kind."""
-    kinds = _warned.setdefault(state, set())
-    if kind not in kinds:
-        kinds.add(kind)
-        state.emitter.emit(Notice("warning", text))
 
 
 class Opening(Protocol):
@@ -413,7 +402,7 @@ class WebSocketConnection(asyncio.Protocol):
             data = message.get("bytes")
             if not isinstance(data, bytes):
                 if data is None:
-                    warn_once(self.state, "empty send", 'The app sent a "websocket.send" event without text or bytes.')
+                    self.state.warn_once("empty send", 'The app sent a "websocket.send" event without text or bytes.')
                     return
                 if not isinstance(data, (bytearray, memoryview)):
                     raise AppContractError('A "websocket.send" event needs text (str) or bytes.')
@@ -484,8 +473,7 @@ class WebSocketConnection(asyncio.Protocol):
                 raise AppContractError(f"A subprotocol must be a str, not {type(subprotocol).__name__}.")
             if subprotocol not in self._opening.offered:
                 # RFC 6455 §4.1 has the client fail the connection over it; without one it can go on.
-                warn_once(
-                    self.state,
+                self.state.warn_once(
                     "subprotocol",
                     f"The app accepted a WebSocket with the subprotocol {subprotocol!r:.80}, which the client did not "
                     "offer. The client was told of none.",
@@ -632,11 +620,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Awaits progress of the peer's reading."""
         timeout_s = self.state.limits.timeout_write
         if timeout_s:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self.deadline = self.state.loop.time() + timeout_s
 
     def _expire_writing(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = unsent_bytes(self.transport)
         if unsent < self._unsent_bytes:
             self._unsent_bytes = unsent
             self.deadline = now + self.state.limits.timeout_write
