@@ -50,7 +50,10 @@ CPU_MAX = 1.5
 """Max CPU time, divided by uvicorn's."""
 HELD_MAX = 2.0
 """Max memory held, divided by the payload."""
+_VISIBLE = 1.25
+"""Min CPU time of a size, divided by the fixed part, for its growth to be judged."""
 _CONNECTIONS = 8
+_REPEATS_MAX = 200
 _PATIENT = {SUBJECT: ("--timeout-request-head", "600", "--timeout-request-body", "600")}
 """Options that give clients time. On a busy machine a request that is sent in step takes long."""
 
@@ -76,11 +79,20 @@ class Found:
 
     def growth(self, row: Row) -> float:
         """CPU time of a unit at the largest size, divided by that at the smallest; 1 is linear."""
-        return self.unit_us(row, SCALES[-1]) / self.unit_us(row, SCALES[0])
+        return self.unit_us(row, SCALES[-1]) / self.unit_us(row, self._smallest)
 
     def exponent(self, row: Row) -> float:
         """Power of the size that the CPU time grows with; 1 is linear."""
-        return 1 + math.log(self.growth(row)) / math.log(SCALES[-1] / SCALES[0])
+        if self._smallest == SCALES[-1]:
+            return 1.0
+        return 1 + math.log(self.growth(row)) / math.log(SCALES[-1] / self._smallest)
+
+    @property
+    def _smallest(self) -> int:
+        """The smallest size that costs enough beside the fixed part to be told from noise."""
+        fixed = statistics.median(self.cpu_s[0])
+        visible = (scale for scale in SCALES if statistics.median(self.cpu_s[scale]) > _VISIBLE * fixed)
+        return next(visible, SCALES[-1])
 
     def held_ratio(self, row: Row) -> float:
         """Bytes held divided by the payload, of the size at which this is most."""
@@ -147,13 +159,13 @@ def _measure_cpu(row: Row, name: str, found: Found, python: str, arguments: argp
     with _started(name, python, arguments) as server:
         for scale in (SCALES[0], 0, *SCALES):
             # The first run warms the server up, and is not counted.
-            repeats = 1 if row.piece else max(1, arguments.repeats // max(scale, 1))
             work = row.make(scale, "/count")
             with _connected(server, row, "/count") as clients:
-                begun = server.run_time_s()
-                for _ in range(repeats):
+                begun, taken, repeats = server.run_time_s(), 0.0, 0
+                while taken < arguments.cpu_s and repeats < (_REPEATS_MAX if not row.piece else 1):
                     _send(server, clients, work, row.piece)
-                taken = (server.run_time_s() - begun) / repeats / len(clients)
+                    taken, repeats = server.run_time_s() - begun, repeats + 1
+                taken /= repeats * len(clients)
             found.cpu_s.setdefault(scale, []).append(taken)
         del found.cpu_s[SCALES[0]][-2]
 
@@ -399,7 +411,7 @@ def _markdown(results: dict[str, dict[str, Found]], machine: dict[str, str], arg
 
 class _Quick(argparse.Action):
     def __call__(self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_rest: object) -> None:
-        namespace.rounds, namespace.repeats, namespace.held, namespace.held_in_step = 1, 4, 16, 4
+        namespace.rounds, namespace.cpu_s, namespace.held, namespace.held_in_step = 1, 0.1, 16, 4
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -415,7 +427,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server-core", type=int, default=0, metavar="N")
     parser.add_argument("--client-core", type=int, default=1, metavar="N")
     parser.add_argument("--save", metavar="FILE", help="also write JSON to FILE, every round included")
-    parser.set_defaults(repeats=SCALES[-1])
+    parser.set_defaults(cpu_s=0.3)
     return parser
 
 

@@ -58,14 +58,14 @@ def _found(row: Row, first_us: float, last_us: float, held: float) -> Found:
 
 def test_row_within_the_requirements_has_no_faults() -> None:
     row = ROWS["trailers"]
-    ours = _found(row, 1.0, 1.2, 2 * FLOOR_BYTES)
+    ours = _found(row, 100.0, 120.0, 2 * FLOOR_BYTES)
     assert ours.growth(row) == pytest.approx(1.2)
-    assert faults_of(row, ours, _found(row, 1.0, 1.0, 1.0)) == []
+    assert faults_of(row, ours, _found(row, 100.0, 100.0, 1.0)) == []
 
 
 def test_each_requirement_that_is_failed_is_told() -> None:
     row = ROWS["trailers"]
-    faults = faults_of(row, _found(row, 1.0, 4.0, 3 * FLOOR_BYTES), _found(row, 1.0, 2.0, 1.0))
+    faults = faults_of(row, _found(row, 100.0, 400.0, 3 * FLOOR_BYTES), _found(row, 100.0, 200.0, 1.0))
     assert faults == [
         "trailers: a trailer costs 4.00 times as much at the largest size.",
         "trailers: CPU time is 2.00 times that of uvicorn.",
@@ -75,7 +75,14 @@ def test_each_requirement_that_is_failed_is_told() -> None:
 
 def test_cost_that_grows_with_the_square_has_the_exponent_two() -> None:
     row = ROWS["trailers"]
-    assert _found(row, 1.0, 16.0, 1.0).exponent(row) == pytest.approx(2)
+    assert _found(row, 100.0, 1600.0, 1.0).exponent(row) == pytest.approx(2)
+
+
+def test_size_that_is_lost_in_noise_does_not_judge_the_growth() -> None:
+    row = ROWS["trailers"]
+    found = _found(row, 100.0, 100.0, 1.0)
+    found.cpu_s[1] = [0.0009] * 3
+    assert found.growth(row) == pytest.approx(1)
 
 
 @pytest.mark.slow
