@@ -952,3 +952,15 @@ def test_many_pipelined_requests_in_one_read_are_answered_and_reading_goes_on() 
         client.send(GET * 5000, GET)
         assert len(client.responses()) == 5001
         assert client.transport.is_reading()
+
+
+@pytest.mark.parametrize("size", [60_000, 100_000, 300_000])
+def test_large_head_that_is_allowed_is_read_whole_however_it_is_cut(size: int) -> None:
+    app = Recorder()
+    limits: dict[str, Any] = {"limit_request_head": 1 << 20, "limit_request_field_size": 1 << 20}
+    raw = request("/", "X: " + "y" * size)
+    with memory_server(app, **limits) as server:
+        for step in (len(raw), 70_000, 10_000):
+            client = server.connect()
+            client.send(*(raw[at : at + step] for at in range(0, len(raw), step)), GET)
+            assert [response.status for response in client.responses()] == [200, 200]
