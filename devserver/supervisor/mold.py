@@ -13,7 +13,6 @@ import gc
 import os
 import select
 import socket
-import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from devserver.app.interface import WsgiOptions
@@ -23,14 +22,17 @@ from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, to_json
 from devserver.observe import logging, writer
-from devserver.supervisor import imports
+from devserver.supervisor import imports, threads
 from devserver.supervisor.channel import Inbox, encode
+from devserver.supervisor.forker import fork
+from devserver.supervisor.generators import generators
 from devserver.supervisor.post import Job, Post
 from devserver.supervisor.prefork_worker import import_ahead, prepare_process, work
 
 if TYPE_CHECKING:
     from devserver.app.types import ASGIApp
     from devserver.supervisor.channel import Message
+    from devserver.supervisor.threads import Threads
 
 WRITE_MS = 20
 
@@ -39,19 +41,22 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     """The whole life of the process, and of the workers that are forked from it."""
     app: ASGIApp | None = None
     code = EXIT_OK
+    # Threads of native libraries are seen on Linux only.
+    probe = imports.Probe((), to_fork=True, files=False) if threads.are_visible() else None
     gc.disable()
     writer.take_turns()
     try:
         prepare_process(job)
         logging.configure(job.config)
-        app = load_app(
-            job.target,
-            interface=job.config.interface,
-            wsgi=WsgiOptions.of(job.config),
-            put_in=home(job.config.mode, job.config.env_file),
-        )
-        # Once, and not once a worker.
-        build_routes(app)
+        with contextlib.nullcontext() if probe is None else probe:
+            app = load_app(
+                job.target,
+                interface=job.config.interface,
+                wsgi=WsgiOptions.of(job.config),
+                put_in=home(job.config.mode, job.config.env_file),
+            )
+            # Once, and not once a worker.
+            build_routes(app)
     except (AppError, ConfigError, OSError) as exc:
         failure = exc.failure if isinstance(exc, AppError) else None
         hint = "" if isinstance(exc, OSError) else exc.hint
@@ -61,15 +66,16 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         # The app's own wish, such as sys.exit() in a module.
         _say(sock, to_json(AppFailed(f"The import of the app raised {type(exc).__name__}: {exc}", "", None)))
         code = EXIT_APP
-    if app is not None and (started := _threads()):
-        _say(sock, {"is": "unfit", "why": f"the app starts a thread while it is imported ({started})"})
+    if app is not None and (why := _why_not(probe)):
+        _say(sock, {"is": "unfit", "why": why})
         app = None
     if app is None:
         writer.flush(1.0)
         os._exit(code)
+    generators.settle()
     import_ahead(job.config)
     _say(sock, {"is": "ready"})
-    post = _Caster(sock).serve()
+    post = _Caster(sock, None if probe is None else probe.threads).serve()
     if post is None:
         os._exit(EXIT_OK)
     imports.be_apart()
@@ -77,10 +83,14 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
 
 
 class _Caster:
-    """Forks on demand, and tells how its children end."""
+    """Forks on demand, and tells how its children end.
 
-    def __init__(self, sock: socket.socket) -> None:
+    :param seen: the threads that may run here; None where native ones are invisible.
+    """
+
+    def __init__(self, sock: socket.socket, seen: Threads | None) -> None:
         self._sock = sock
+        self._seen = seen
         self._inbox = Inbox()
         self._children: dict[int, int] = {}
         """Descriptor (a pidfd) → pid."""
@@ -128,13 +138,14 @@ class _Caster:
 
     def _fork(self, poll: select.poll) -> Post | None:
         channel, dump, *listeners = self._fds
-        started = _threads()
+        started = threads.python_thread() if self._seen is None else ", ".join(left.name for left in self._seen.loud())
         if started:
             for fd in self._fds:
                 os.close(fd)
-            _say(self._sock, {"is": "refused", "why": f"a thread has been started in it ({started})"})
+            why = f"a thread has been started in it after the import ({started})"
+            _say(self._sock, {"is": "refused", "why": why})
             return None
-        pid = os.fork()
+        pid = fork()
         if not pid:
             self._sock.close()
             for pidfd in self._children:
@@ -161,14 +172,14 @@ class _Caster:
         _say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-def _threads() -> str:
-    """The name of a thread besides the main one, native ones included; empty when there is none."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            return thread.name
-    if not os.path.isdir("/proc/self/task"):
-        return ""
-    return imports.loud_thread()
+def _why_not(probe: imports.Probe | None) -> str:
+    """Why the process cannot be forked after the import of the app, or an empty string."""
+    if probe is None or probe.threads is None:
+        started = threads.python_thread()
+        return f"the app starts a thread while it is imported ({started})" if started else ""
+    loud = probe.threads.loud()
+    # An app may be made by a function that is called after the import.
+    return f"{loud[0].module or 'the app'} starts a thread while it is imported ({loud[0].name})" if loud else ""
 
 
 def _say(sock: socket.socket, message: Message) -> None:
