@@ -44,7 +44,8 @@ class Generators:
         """Hash of a state that was read → whether its generator had chosen the seed."""
         self._drawn: set[int] = set()
         """Seeds that numpy has drawn."""
-        self._drawn_since = 0
+        self._drawn_since: set[int] = set()
+        """Those of them that were drawn since the last look at all objects."""
         self._chosen: list[random.Random] = []
         self._bit_generators: list[Any] = []
         self._global_state: Any = None
@@ -72,7 +73,7 @@ class Generators:
             drawn = int(draw(bits))
             if len(self._drawn) < NOTED_MAX:
                 self._drawn.add(drawn)
-                self._drawn_since += 1
+                self._drawn_since.add(drawn)
             return drawn
 
         self._replace(module, "randbits", noting)
@@ -112,12 +113,12 @@ class Generators:
         if kind is None:
             return
         known = {id(each) for each in self._bit_generators}
-        found = [_global_of_numpy()]
-        # numpy itself draws one seed, for its global generator.
-        if self._drawn_since > 1 or (self._drawn_since and known):
+        common = _global_of_numpy()
+        found = [common]
+        if self._drawn_since - {_entropy(common)}:
             # Not isinstance(): that asks proxies for the class of what they stand for.
             found += [each for each in gc.get_objects() if issubclass(type(each), kind)]
-        self._drawn_since = 0
+        self._drawn_since.clear()
         for bits in found:
             if bits is not None and id(bits) not in known:
                 known.add(id(bits))
@@ -127,10 +128,9 @@ class Generators:
 
     def _has_drawn(self, bits: Any) -> bool:
         """Tells whether a generator has the seed that numpy drew for it. ``numpy.random.seed(7)`` takes it away."""
-        entropy = getattr(getattr(bits, "seed_seq", None), "entropy", None)
-        return isinstance(entropy, int) and (
-            entropy in self._drawn or (bits is _global_of_numpy() and entropy >= _DRAWN_MIN)
-        )
+        entropy = _entropy(bits)
+        # Nobody may have taken notes when numpy made its global generator.
+        return entropy in self._drawn or (bits is _global_of_numpy() and entropy >= _DRAWN_MIN)
 
     def _replace(self, owner: Any, name: str, ours: Any) -> None:
         self._undo.append((owner, name, ours, getattr(owner, name)))
@@ -176,6 +176,12 @@ def _noting(original: Callable[..., Any], note: Callable[[random.Random, Any, An
 def _global_of_numpy() -> Any:
     """The bit generator of numpy's global functions (``numpy.random.random()``); None before they are there."""
     return getattr(getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None), "_bit_generator", None)
+
+
+def _entropy(bits: Any) -> int:
+    """What a bit generator was seeded with, before anything was derived from it; 0 when that is not one number."""
+    entropy = getattr(getattr(bits, "seed_seq", None), "entropy", None)
+    return entropy if isinstance(entropy, int) else 0
 
 
 def _reseed(bits: Any) -> None:
