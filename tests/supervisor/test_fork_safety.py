@@ -6,6 +6,7 @@ Libraries are made up: each starts a thread that Python knows nothing of, and th
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -135,6 +136,23 @@ def test_thread_that_appears_after_the_import_ends_forking(folder: Path) -> None
         assert running.get().body != str(worker)
 
 
+def test_workers_of_one_import_draw_different_numbers_unless_the_app_has_set_a_seed(folder: Path) -> None:
+    (folder / "library.py").write_text("import random\nown = random.Random()\nfixed = random.Random(7)\n")
+    drawn = "drawn.setdefault(0, (os.getpid(), library.own.random(), library.fixed.random(), random.random()))"
+    write(folder, "import library, random\nrandom.seed(7)\ndrawn = {}\n", drawn)
+    with prod(folder, "-w", "3", "--preload") as running:
+        seen: set[str] = set()
+
+        def all_have_answered() -> bool:
+            seen.add(running.get().body)
+            return len(seen) == 3
+
+        until(all_have_answered)
+        pids, own, fixed, common = zip(*(text.strip("()").split(", ") for text in seen), strict=True)
+    assert len({*pids}) == len({*own}) == 3
+    assert {*fixed, *common} == {str(random.Random(7).random())}
+
+
 # With dev run
 
 
@@ -207,6 +225,20 @@ def test_file_that_is_open_during_another_import_only_is_not_left_open(project: 
     with serve(project, **with_packages(project)) as session:
         assert save(session, project, source + "# 1") == "fork"
         assert session.get().body == "False"
+
+
+def test_saves_draw_different_numbers_from_a_librarys_generator_unless_it_has_a_seed(project: Project) -> None:
+    install(project, "library.py", "import random\nown = random.Random()\nfixed = random.Random(7)\n")
+    source = answering("f'{library.own.random()} {library.fixed.random()}'", before="import library")
+    project.write("main.py", source)
+    with serve(project, **with_packages(project)) as session:
+        seen = [session.get().body.split()]
+        for number in range(3):
+            assert save(session, project, f"{source}# {number}") == "fork"
+            seen.append(session.get().body.split())
+    own, fixed = zip(*seen, strict=True)
+    assert len({*own}) == 4
+    assert {*fixed} == {str(random.Random(7).random())}
 
 
 # In one process
