@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from devserver.app.wsgi import Wsgi as WSGIMiddleware
-    from devserver.config import Config
     from devserver.launch import Server, run
+    from devserver.supervisor.embedded_config import Config
 
 __version__ = "0.1.0"
 
@@ -21,7 +21,7 @@ __all__ = ["Config", "Server", "WSGIMiddleware", "__version__", "run"]
 
 def __getattr__(name: str) -> Any:
     if name == "Config":
-        from devserver.config import Config
+        from devserver.supervisor.embedded_config import Config
 
         return Config
     if name in {"Server", "run"}:

@@ -77,8 +77,11 @@ class AppStartupError(AppError):
     """The app's lifespan startup failed, or did not end within ``--timeout-startup``."""
 
 
-class AppContractError(DevserverError):
-    """The app sent a message that ASGI does not allow at that point, or one that HTTP cannot carry."""
+class AppContractError(DevserverError, RuntimeError):
+    """The app sent a message that ASGI does not allow at that point, or one that HTTP cannot carry.
+
+    It is a RuntimeError too, because uvicorn raises one and apps catch it, for example when they close twice.
+    """
 
 
 class ClientDisconnected(OSError):

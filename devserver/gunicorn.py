@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
@@ -29,7 +30,9 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from devserver.config.settings import Config
 from devserver.errors import DevserverError
-from devserver.events import Emitter, RequestFinished
+from devserver.events import Emitter, RequestFinished, ServerReady
+from devserver.observe import foreign_loggers
+from devserver.observe.access_log import AccessRecord
 from devserver.observe.logging import LogObserver
 from devserver.server import loop as loops
 from devserver.server.server import Server
@@ -124,6 +127,8 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
 
     def load_wsgi(self) -> None:
         """Loads the app as gunicorn does; with ``reload`` one that does not load is answered for with its error."""
+        # First, since the app may look for handlers on uvicorn's loggers while it is imported.
+        self._set_up_loggers()
         if not self.cfg.reload:
             self.wsgi = self.app.wsgi()
             return
@@ -210,17 +215,26 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
 
     # Logs and hooks
 
+    def _set_up_loggers(self) -> None:
+        """Lets our loggers, and uvicorn's as copies of ours, write where gunicorn's do."""
+        for name, theirs in (("devserver", self.log.error_log), ("devserver.access", self.log.access_log)):
+            logger = logging.getLogger(name)
+            logger.handlers = theirs.handlers
+            logger.setLevel(theirs.level)
+            logger.propagate = False
+        foreign_loggers.offer(handlers=True, families=("uvicorn",))
+
     def _emitter(self, config: Config) -> Emitter:
-        logger = logging.getLogger("devserver")
-        logger.handlers = self.log.error_log.handlers
-        logger.setLevel(self.log.error_log.level)
-        logger.propagate = False
         emitter = Emitter()
         # gunicorn tells when a worker comes and goes.
         LogObserver(config).attach(emitter, worker=True)
         post_request = self._hook("post_request")
+        access_log = _AccessLog(self, post_request)
         if self.log.access_log_enabled or post_request is not None or self.cfg.statsd_host:
-            emitter.listen(_AccessLog(self, post_request), (RequestFinished,))
+            emitter.listen(access_log, (RequestFinished,))
+        else:
+            # The app may still add a handler to uvicorn's logger.
+            emitter.listen(lambda _: access_log.attach_late(emitter), (ServerReady,))
         return emitter
 
     def _hook(self, name: str) -> Any:
@@ -284,18 +298,45 @@ class _Response:
 
 
 class _AccessLog:
-    """Hands finished requests to gunicorn's logger, and to its hook."""
+    """Hands finished requests to gunicorn's logger, and to its hook.
+
+    What the app has changed at ``uvicorn.access`` by the first request has the effect that it has with uvicorn's own
+    worker: filters decide about lines, and other handlers get them instead.
+    """
 
     def __init__(self, worker: Worker, post_request: Any) -> None:
         self._worker = worker
         self._post_request = post_request
+        self._ours = logging.getLogger("devserver.access")
+
+    @functools.cached_property
+    def _changed(self) -> logging.Logger | None:
+        """uvicorn's logger, when the app has changed it."""
+        logger = foreign_loggers.stand_in(self._ours, ("uvicorn.access",))
+        return None if logger is self._ours else logger
+
+    def attach_late(self, emitter: Emitter) -> None:
+        """Listens if the app has given uvicorn's logger a handler."""
+        if self._changed is not None and self._changed.hasHandlers():
+            emitter.listen(self, (RequestFinished,))
+
+    def _is_wanted(self, event: RequestFinished, changed: logging.Logger) -> bool:
+        """Whether gunicorn's logger gets the request; hands it to the app's handlers otherwise."""
+        record = AccessRecord(event, None, name=changed.name)
+        if not changed.isEnabledFor(record.levelno):
+            return False
+        if changed.handlers == self._ours.handlers and not changed.propagate:
+            return bool(changed.filter(record))
+        changed.handle(record)
+        return False
 
     def __call__(self, event: RequestFinished) -> None:
         request = _Request(
             event.method, event.target, event.http_version, event.request_headers, event.client, event.scheme
         )
         response, environ = _Response(event), _environ(request)
-        self._worker.log.access(response, request, environ, timedelta(seconds=event.duration_s))
+        if self._changed is None or self._is_wanted(event, self._changed):
+            self._worker.log.access(response, request, environ, timedelta(seconds=event.duration_s))
         if self._post_request is not None:
             try:
                 self._post_request(self._worker, request, environ, response)

@@ -39,8 +39,8 @@ From the strongest to the weakest:
 1. the command line
 2. `DEVSERVER_<NAME>` in the environment; a list is separated by commas
 3. `DEVSERVER_<NAME>` in an env file
-4. the variables of other tools: `PORT` (unless it begins with `tcp://`), `FORWARDED_ALLOW_IPS`, and for the mode of
-   `dev run` `FASTAPI_ENV`
+4. the variables of other tools: `PORT`, `FORWARDED_ALLOW_IPS`, `FASTAPI_ENV` for the mode of `dev run`, and
+   `WEB_CONCURRENCY` for the workers of `dev prod`
 5. `[tool.devserver.run]` in the nearest `pyproject.toml`
 6. `[tool.devserver]` there
 7. the default
@@ -48,9 +48,14 @@ From the strongest to the weakest:
 Options that exclude each other (`--bind`, `--uds`, `--fd`, and `--host` with `--port`; the app and `--entrypoint`)
 replace one another: `--port 9000` on the command line takes the place of a `uds` in `pyproject.toml`.
 
-An unknown variable that begins with `DEVSERVER_` is pointed out; an unknown key in `pyproject.toml` is an error, and so
-are values that contradict each other. An empty variable counts as absent. Relative paths start at the folder that is
-served, after `--chdir`; those in `pyproject.toml` start at its folder.
+An unknown variable that begins with `DEVSERVER_` is a warning; an unknown key in `pyproject.toml` is an error, and so
+are values that contradict each other. A wrong value is an error only when it counts: if a stronger source gives the
+option, it is a warning. Relative paths start at the folder that is served, after `--chdir`; those in `pyproject.toml`
+start at its folder.
+
+An empty variable counts as absent. `FORWARDED_ALLOW_IPS` is the exception: empty, it trusts no proxy, as in uvicorn.
+Service links of Kubernetes are not options: `PORT=tcp://10.43.0.9:80`, and for a service called `devserver`
+`DEVSERVER_PORT=tcp://10.43.0.9:8000`, `DEVSERVER_SERVICE_HOST` and their like are ignored.
 
 Programs read neither `DEVSERVER_<NAME>` nor `pyproject.toml`: what they pass is what they get, with
 `FORWARDED_ALLOW_IPS` as the one exception, as in uvicorn.

@@ -302,3 +302,31 @@ def test_gunicorn_s_tls_settings_and_hook_count(folder: Path, tmp_path: Path) ->
         ).stdout
         assert re.fullmatch(r"\d+ 127\.0\.0\.1 https ", found)
         assert "called: tls" in running.text
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_what_an_app_does_to_uvicorns_loggers_counts(folder: Path, options: tuple[str, ...]) -> None:
+    (folder / "main.py").write_text(
+        "import logging\n"
+        "access = logging.getLogger('uvicorn.access')\n"
+        "access.addFilter(lambda record: '/health' not in record.getMessage())\n" + APP
+    )
+    with gunicorn(folder, "--access-logfile", "-", *options) as running:
+        for path in ("/health", "/shown"):
+            assert running.get(path).status == 200
+        running.wait("GET /shown")
+        assert "GET /health" not in running.text
+
+
+def test_handlers_of_uvicorns_loggers_are_there_and_may_be_added_to(folder: Path) -> None:
+    (folder / "main.py").write_text(
+        "import logging, sys\n"
+        "logging.getLogger('uvicorn.error').info('through %d', len(logging.getLogger('uvicorn').handlers))\n"
+        "handler = logging.StreamHandler(sys.stdout)\n"
+        "handler.setFormatter(logging.Formatter('mine %(name)s %(message)s'))\n"
+        "logging.getLogger('uvicorn.access').addHandler(handler)\n" + APP
+    )
+    with gunicorn(folder) as running:
+        running.wait("through 1")
+        assert running.get("/shown").status == 200
+        running.wait(r"mine uvicorn.access 127.0.0.1:\d+ - \"GET /shown HTTP/1.1\" 200")

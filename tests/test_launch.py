@@ -200,6 +200,31 @@ def test_a_unix_socket_is_removed_when_run_returns(folder: Path) -> None:
     assert not (folder / "a.sock").exists()
 
 
+HANDLERS = """
+import logging
+class Handler(logging.Handler):
+    def emit(self, record):
+        print("MINE", record.name, record.getMessage(), flush=True)
+logging.getLogger("uvicorn.access").handlers = [Handler()]
+logging.getLogger("uvicorn.error").info("through %d handler", len(logging.getLogger("uvicorn").handlers))
+logging.getLogger("uvicorn.access").addFilter(lambda record: "/healthz" not in record.getMessage())
+"""
+
+
+@pytest.mark.parametrize("options", ["", "workers=2, ", "workers=2, preload=True, ", "reload=True, "])
+def test_what_an_app_does_to_uvicorns_loggers_counts(folder: Path, options: str) -> None:
+    (folder / "myapp.py").write_text(HANDLERS + HELLO)
+    source = f"import devserver\nif __name__ == '__main__':\n    devserver.run('myapp:app', {options}port=0)"
+    with program(folder, source) as child:
+        for path in ("/healthz", "/shown"):
+            assert child.get(path).status == 200
+        child.wait_text(r"MINE uvicorn.access 127.0.0.1:\d+ - \"GET /shown HTTP/1.1\" 200")
+        child.wait_text("INFO:     through 1 handler")
+        assert stop(child) == 0
+        assert "healthz" not in child.text
+        assert child.text.count("/shown") == 1
+
+
 def test_making_a_config_imports_no_server() -> None:
     assert launch.Server is devserver.Server
     with pytest.raises(AttributeError):

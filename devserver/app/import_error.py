@@ -6,11 +6,15 @@ frames; must not know what is being loaded beyond its name.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from devserver.app.failure import place, sentence
+from devserver.config.import_name import installed_module
 
 if TYPE_CHECKING:
     from devserver.events import Failure
@@ -70,6 +74,12 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
             f"Could not import {name}: the program ended itself with sys.exit({code}){at}.",
             'Put what must not run on import under if __name__ == "__main__".',
         )
+    if (hiding := _hiding_file(exc)) is not None:
+        top, file, hidden = hiding
+        return (
+            f'Could not import {name}: {where or "an import"} gets "{top}" from {file}, which hides {hidden}.',
+            f"Rename {os.path.basename(os.path.dirname(file) if file.endswith('__init__.py') else file)}.",
+        )
     if isinstance(exc, ImportError | AttributeError) and (partial := _PARTIAL.search(failure.message)):
         module = partial[1] or partial[2]
         path = exc.path if isinstance(exc, ImportError) else getattr(exc.obj, "__file__", None)
@@ -85,6 +95,26 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         return _not_found(exc.name, name, where)
     return f"Could not import {name}: {sentence(failure)}", ""
+
+
+def _hiding_file(exc: BaseException) -> tuple[str, str, str] | None:
+    """Return (module, its file, what it hides) when something is missing in a module that stands in another's place."""
+    module: str | None = None
+    path: str | None = None
+    if isinstance(exc, AttributeError) and isinstance(exc.obj, ModuleType):
+        module, path = exc.obj.__name__, exc.obj.__file__
+    elif isinstance(exc, ImportError):
+        module, path = exc.name, exc.path
+    if not module or not path:
+        return None
+    top = module.partition(".")[0]
+    package = getattr(sys.modules.get(top), "__file__", None) or path
+    folder = os.path.dirname(os.path.dirname(package) if os.path.basename(package) == "__init__.py" else package)
+    other = installed_module(top, outside=Path(folder))
+    if other is None or os.path.realpath(other) == os.path.realpath(package):
+        return None
+    what = f'the standard library\'s "{top}"' if top in sys.stdlib_module_names else f'the library "{top}" ({other})'
+    return top, package, what
 
 
 def _not_found(missing: str, name: str, where: str) -> tuple[str, str]:

@@ -99,8 +99,10 @@ def _detect_class(app: type, name: str) -> str:
         return "wsgi"
     if required <= 1 <= most and not _has_asgi3_call(app):
         return "asgi2"
+    has_call = any("__call__" in vars(base) for base in app.__mro__)
     raise AppLoadError(
-        f"{name} is the class {app.__name__}, not an app made from it.", hint="Use --factory to call it."
+        f"{name} is the class {app.__name__}, not an app made from it.",
+        hint="Use --factory to call it." if has_call else "",
     )
 
 

@@ -7,22 +7,27 @@ missing, be something else) comes out as one :class:`~devserver.errors.AppLoadEr
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import importlib
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from devserver.app.choice import choose, is_app, is_factory
 from devserver.app.failure import fold, is_own, sentence
 from devserver.app.import_error import explain
 from devserver.app.interface import WsgiOptions, adapt
-from devserver.config.app_source import APP_NAMES
-from devserver.config.discovery import FirstParty, project_root
+from devserver.config.app_source import APP_NAMES, FACTORY_NAMES, AppSource, Choice
+from devserver.config.discovery import FirstParty, deeper_apps, name_it, project_root
+from devserver.config.import_name import SERVER_MODULES, import_name
 from devserver.config.option import nearest
+from devserver.config.target import find_module_file, typed
 from devserver.errors import AppLoadError
 
 if TYPE_CHECKING:
@@ -57,6 +62,9 @@ def load_app(
             put_on_path(target)
             with _lasting():
                 module = _import(target, name, first_party)
+                if target.guessed or not target.attribute:
+                    target = _chosen(target, name, module, first_party)
+                    name = f'"{target.import_string}"'
                 app = _build(target, name, _attribute(target, name, module, first_party), first_party)
     except AppLoadError as exc:
         # Not at the top: apps that start should not wait for what explains those that do not.
@@ -90,10 +98,19 @@ def _lasting() -> Iterator[None]:
 
 
 def put_on_path(target: Target) -> None:
-    """Puts the target's search path first on ``sys.path``, where ``python file.py`` would have it."""
+    """Put the target's search path first on ``sys.path``, where ``python file.py`` would have it.
+
+    A file of the user may have the name of a module that the server has yet to import, such as ``random.py``. Such
+    modules are imported first, so that the server and the libraries get theirs.
+    """
     folder = os.path.abspath(target.search_path or os.getcwd())
-    if not sys.path or sys.path[0] != folder:
-        sys.path.insert(0, folder)
+    if sys.path and sys.path[0] == folder:
+        return
+    for name in sorted(SERVER_MODULES.intersection(_modules_in(Path(folder)))):
+        # What is not installed, or not for this Python, hides nothing.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    sys.path.insert(0, folder)
 
 
 def _import(target: Target, name: str, first_party: Container[str]) -> ModuleType:
@@ -106,15 +123,43 @@ def _import(target: Target, name: str, first_party: Container[str]) -> ModuleTyp
             raise _no_module(target, name, exc.name) from None
         failure = fold(exc, first_party, during="import")
         message, hint = explain(exc, failure, name)
+        if isinstance(exc, ImportError) and target.path is not None and target.path.suffix == ".py":
+            hint = _other_name(target) or hint
         raise AppLoadError(message, hint=hint, failure=failure) from exc
     file = getattr(module, "__file__", None)
     if target.path is not None and file and os.path.realpath(file) != os.path.realpath(target.path):
-        raise AppLoadError(
-            f'Could not import "{target.import_string}": the name "{target.module}" belongs to {file}, '
-            f"which hides {target.path}.",
-            hint="Rename your file.",
-        )
+        raise _hidden(target, name, target.module, file)
     return module
+
+
+def _hidden(target: Target, name: str, taken: str, owner: str) -> AppLoadError:
+    """Say that Python means another file by the name of the user's, and what to do about it.
+
+    :param taken: the part of the target's module that names something else.
+    :param owner: the file that it names.
+    """
+    path = target.path
+    if path is None:
+        return AppLoadError(f'Could not import {name}: the name "{taken}" belongs to {owner}.')
+    what, hint = path, f"Rename {path.name}."
+    if taken.count(".") + 1 < len(target.module.split(".")) or path.name == "__init__.py":
+        what = Path(target.search_path or os.getcwd(), *taken.split("."))
+        hint = _other_name(target) or f"Rename the folder {what.name}."
+    return AppLoadError(
+        f'Could not import {name}: the name "{taken}" belongs to {owner}, which hides {what}.', hint=hint
+    )
+
+
+def _other_name(target: Target) -> str:
+    """Suggest the path of the target's file, if the file has another module name than the one that failed."""
+    if target.path is None:
+        return ""
+    try:
+        if import_name(AppSource.read(target.path))[0] == target.module:
+            return ""
+    except AppLoadError:
+        return ""
+    return f"Give the path of its file: {shlex.quote(typed(target.path, target.typed_in))}"
 
 
 def _is_missing_itself(target: Target, exc: ModuleNotFoundError) -> bool:
@@ -130,16 +175,45 @@ def _is_missing_itself(target: Target, exc: ModuleNotFoundError) -> bool:
 def _no_module(target: Target, name: str, missing: str) -> AppLoadError:
     folder = os.path.abspath(target.search_path or os.getcwd())
     parent, _, last = missing.rpartition(".")
+    owner = getattr(sys.modules.get(parent), "__file__", None) or ""
     where = Path(folder, *parent.split(".")) if parent else Path(folder)
-    near = nearest(last, _modules_in(where))
+    own = find_module_file(target.module, [folder])
+    if owner and own is not None and not Path(owner).is_relative_to(where):
+        return _hidden(dataclasses.replace(target, path=own), name, parent, owner)
     message = f'Could not import {name}: no module "{missing}" in {folder}'
+    near = nearest(last, [module for module in _modules_in(where) if module != last])
     if near:
-        found = f"{parent}.{near}" if parent else near
-        rest = target.module[len(missing) :]
-        attribute = f":{target.attribute}" if target.attribute else ""
-        return AppLoadError(f'{message}; did you mean "{found}{rest}{attribute}"?')
-    hint = "Give the path of its file, or name its folder with --app-dir." if not parent else ""
-    return AppLoadError(f"{message}.", hint=hint)
+        found = (f"{parent}.{near}" if parent else near) + target.module[len(missing) :]
+        suggestion = _suggested(target, found, folder)
+        if suggestion:
+            return AppLoadError(f'{message}; did you mean "{suggestion}"?')
+    if parent:
+        # "main.app" is often meant to be "main:app".
+        module = sys.modules.get(parent)
+        is_meant = missing == target.module and not target.attribute and module is not None
+        if module is not None and is_meant and _is_servable(module, last):
+            meant = dataclasses.replace(target, module=parent, path=Path(owner) if owner else None)
+            return AppLoadError(f'{message}; did you mean "{meant.argument(last)}"?')
+        return AppLoadError(f"{message}.")
+    deeper = [shlex.quote(typed(path, target.typed_in)) for path in deeper_apps(Path(folder))]
+    hint = "Give the path of its file, or name its folder with --app-dir."
+    return AppLoadError(f"{message}.", hint=f"Give the path of its file: {' or '.join(deeper)}" if deeper else hint)
+
+
+def _suggested(target: Target, module: str, folder: str) -> str:
+    """The APP argument for another module of the same folder, or an empty string when that has no app."""
+    path = find_module_file(module, [folder])
+    if path is None or path.suffix != ".py":
+        return ""
+    source = AppSource.read(path)
+    attribute = target.attribute
+    if attribute and attribute.partition(".")[0] not in source.bound and not source.is_open:
+        choice = source.choose()
+        if choice is None:
+            return ""
+        attribute = choice.attribute
+    found = dataclasses.replace(target, module=module, path=path, attribute=attribute)
+    return found.argument(attribute) if attribute else found.import_string
 
 
 def _modules_in(folder: Path) -> list[str]:
@@ -151,13 +225,34 @@ def _modules_in(folder: Path) -> list[str]:
     return sorted(files + [entry.name for entry in entries if entry.name.isidentifier() and entry.is_dir()])
 
 
+def _chosen(target: Target, name: str, module: ModuleType, first_party: Container[str]) -> Target:
+    """Return the target with the app that the imported module has.
+
+    What the source suggests is kept when the module has no app at all: the message about it says why it is none.
+    """
+    suggested = Choice(target.attribute, target.factory) if target.attribute else None
+    try:
+        choice = choose(module, suggested, factory=target.factory and not target.attribute)
+    except Exception as exc:
+        raise _raised(exc, f"Reading {name}", first_party) from exc
+    if choice is not None:
+        return dataclasses.replace(target, attribute=choice.attribute, factory=choice.factory, guessed=False)
+    if suggested is not None and hasattr(module, suggested.attribute):
+        return target
+    what = "function that makes an app" if target.factory else "app"
+    file = target.path or getattr(module, "__file__", None) or target.module
+    raise AppLoadError(
+        f"No {what} found in {file}: its import leaves no {', '.join(APP_NAMES)}, FastAPI object or factory.",
+        hint=name_it(_source(target), target),
+    )
+
+
+def _source(target: Target) -> AppSource | None:
+    return AppSource.read(target.path) if target.path is not None and target.path.suffix == ".py" else None
+
+
 def _attribute(target: Target, name: str, module: ModuleType, first_party: Container[str]) -> Any:
     value: Any = module
-    if not target.attribute:
-        for candidate in APP_NAMES:
-            if callable(getattr(module, candidate, None)):
-                return getattr(module, candidate)
-        raise AppLoadError(f"{name} names no app: the module has none of {', '.join(APP_NAMES)}.")
     for part in target.attribute.split("."):
         try:
             value = getattr(value, part)
@@ -176,31 +271,41 @@ def _no_attribute(target: Target, name: str, module: ModuleType, value: Any, par
         where, names = f'module "{target.module}"', _public(vars(module))
     else:
         where, names = f"{type(value).__name__} object", _public(dir(value))
+    parts = target.attribute.split(".")
+    index = parts.index(part)
     near = nearest(part, names)
-    if not near and value is module:
-        near = next((candidate for candidate in APP_NAMES if candidate in names), "") or _asgi_name(module)
-    suggestion = ""
-    if near:
-        parts = target.attribute.split(".")
-        parts[parts.index(part)] = near
-        suggestion = f'; did you mean "{target.module}:{".".join(parts)}"?'
-    return f'Could not load {name}: {where} has no attribute "{part}"{suggestion or "."}'
+    found = ".".join([*parts[:index], near, *parts[index + 1 :]]) if near else ""
+    if not found or not _is_servable(module, found):
+        choice = choose(module)
+        found = choice.attribute if choice is not None else ""
+    suggestion = f'; did you mean "{target.argument(found)}"?' if found else "."
+    return f'Could not load {name}: {where} has no attribute "{part}"{suggestion}'
+
+
+def _is_servable(module: ModuleType, attribute: str) -> bool:
+    value: Any = module
+    try:
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except Exception:
+        # Whatever a property raises: it is not what a hint should name.
+        return False
+    return is_app(value) or is_factory(attribute, value)
 
 
 def _public(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def _asgi_name(module: ModuleType) -> str:
-    """An object of the module that is built like the apps of the well-known frameworks: callable, with a router."""
-    names = (name for name in _public(vars(module)) if hasattr(type(vars(module)[name]), "build_middleware_stack"))
-    return next(names, "")
-
-
 def _build(target: Target, name: str, app: Any, first_party: Container[str]) -> Any:
     """Calls a factory: the arguments of the call syntax, ``--factory``, or a function that can take no scope."""
     args, kwargs = target.call or ((), {})
-    if target.call is None and not target.factory and not _is_plain_factory(app):
+    if (
+        target.call is None
+        and not target.factory
+        and not _is_plain_factory(app)
+        and not _is_called_factory(target, app)
+    ):
         return app
     called = name if target.call is not None else f"{name[:-1]}()" + name[-1:]
     if not callable(app):
@@ -249,6 +354,12 @@ def _is_plain_factory(app: Any) -> bool:
     return not inspect.signature(app).parameters
 
 
+def _is_called_factory(target: Target, app: Any) -> bool:
+    """Tell a factory that needs arguments from an app: by its name, since ASGI 2 apps take one argument as well."""
+    usual = target.attribute.rpartition(".")[2] in FACTORY_NAMES
+    return usual and inspect.isfunction(app) and not inspect.iscoroutinefunction(app)
+
+
 def _wrong_arguments(target: Target, name: str, app: Any, exc: TypeError) -> AppLoadError:
     if target.call is None and not inspect.isroutine(app) and not inspect.isclass(app):
         return AppLoadError(
@@ -257,9 +368,17 @@ def _wrong_arguments(target: Target, name: str, app: Any, exc: TypeError) -> App
     if target.call is None:
         return AppLoadError(
             f"The factory {name} needs arguments: {exc}.",
-            hint=f"Write the call, with literal arguments: 'dev run {target.import_string}(...)'.",
+            hint=f"Write the call, with a literal for each argument: {_call_pattern(target, app)}",
         )
     return AppLoadError(f"The arguments of {name} do not fit: {exc}.")
+
+
+def _call_pattern(target: Target, factory: Any) -> str:
+    """The call as a pattern: ``create_app(settings=..., debug=...)`` with the arguments that have no default."""
+    needed = [each for each in inspect.signature(factory).parameters.values() if each.default is each.empty]
+    named = [each for each in needed if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
+    words = ("..." if each.kind is each.POSITIONAL_ONLY else f"{each.name}=..." for each in named)
+    return shlex.quote(target.argument(f"{target.attribute}({', '.join(words)})"))
 
 
 def _described(value: Any) -> str:
@@ -270,7 +389,9 @@ def _described(value: Any) -> str:
 
 
 def _inside(target: Target, module: ModuleType) -> str:
-    for name in APP_NAMES:
-        if callable(getattr(module, name, None)):
-            return f'Did you mean "{module.__name__}:{name}"?'
-    return f'Name what is inside it: "{target.module}.{target.attribute}:app".'
+    choice = choose(module)
+    file = getattr(module, "__file__", None)
+    if choice is None or file is None:
+        return f"{module.__name__} holds no app either: name the module or file that does."
+    found = dataclasses.replace(target, module=module.__name__, path=Path(file))
+    return f'Did you mean "{found.argument(choice.attribute)}"?'

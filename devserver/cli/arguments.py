@@ -9,6 +9,7 @@ so that a wrong one gets the same sentence wherever it was written.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from devserver.config import option as options
@@ -100,6 +101,14 @@ def no_such(name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"No such option {name}; did you mean {guess}?" if guess else f"No such option {name}.")
 
 
+def _is_gunicorns(name: str) -> bool:
+    """Whether gunicorn has the option and ``dev prod`` has none of its own by that name."""
+    from devserver.config import gunicorn_flags  # not at the top: few make this mistake
+
+    known = gunicorn_flags.VALUES.keys() | gunicorn_flags.LISTS.keys() | gunicorn_flags.SWITCHES.keys()
+    return name in known and name not in spelled("prod")
+
+
 def _take_gunicorn(name: str, given: str | None, words: list[str], found: dict[str, object]) -> bool:
     """Takes an option that is spelled as gunicorn's, where ours has another name or does not exist."""
     from devserver.config import gunicorn_flags  # not at the top: most people write ours
@@ -131,6 +140,10 @@ def take(
     if name not in known:
         if command == "prod" and _take_gunicorn(name, value if equals else None, words, found):
             return
+        if name == "-p":
+            raise UsageError("-p is the pid file of dev prod.", hint="Write --port for the port.")
+        if command == "run" and _is_gunicorns(name):
+            raise UsageError(f"{name} is an option of gunicorn: dev prod understands it, dev run does not.")
         for other in COMMANDS:
             if other != command and name in spelled(other):
                 raise UsageError(f"{name} is an option of dev {other}, not of dev {command}.")
@@ -154,9 +167,41 @@ def take(
             raise UsageError(
                 f"{name} needs a value; {value} is another option.", hint=f"Write {name} {metavar(field)}."
             )
+    field, value = _meant(name, field, value, known, command)
     if options.of(field).many:
         several = found.setdefault(field.name, [])
         assert isinstance(several, list)
         several.append(value)
     else:
         found[field.name] = value
+
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def _meant(
+    name: str, field: Field[Any], value: str, known: dict[str, tuple[Field[Any], bool]], command: str
+) -> tuple[Field[Any], str]:
+    """Decides which option a short spelling means that other commands, or other servers, read in another way.
+
+    ``-e`` names the app in ``dev run`` and a variable in ``dev prod``, where gunicorn's users know it; ``-p`` is
+    gunicorn's pid file, and the port in many other tools.
+
+    :returns: the option, and its value.
+    :raises UsageError: the value fits neither meaning, or only one that another spelling has.
+    """
+    is_assignment = _ASSIGNMENT.match(value) is not None
+    if name == "-e" and field.name == "env" and not is_assignment:
+        if ":" not in value:
+            raise UsageError(
+                f"-e {value} is no variable.", hint="Write -e NAME=VALUE, or --entrypoint module:attribute for the app."
+            )
+        return known["--entrypoint"][0], value
+    if name == "-e" and field.name == "entrypoint" and is_assignment:
+        raise UsageError(
+            f"-e {value} names no app: in dev {command}, -e is --entrypoint.",
+            hint=f"Set the variable in the shell, before dev {command}, or in an env file.",
+        )
+    if name == "-p" and field.name == "pid" and value.isascii() and value.isdigit():
+        raise UsageError(f"-p {value} names no file: -p is --pid.", hint=f"Write --port {value} for the port.")
+    return field, value

@@ -292,6 +292,16 @@ def _usage(exc: Any) -> UsageError:
 _COMMANDS = "new, add, run, test, prod, ctl, config, routes, doctor, env and exec"
 
 
+_OTHERS_COMMANDS = {
+    "dev": "dev run",
+    "serve": "dev run",
+    "server": "dev run",
+    "start": "dev run",
+    "runserver": "dev run",
+}
+"""What similar tools call a command of ours."""
+
+
 def _command_hint(exc: Any, path: str) -> str:
     """``dev main:app`` is what uvicorn's users type."""
     message = exc.format_message()
@@ -299,6 +309,8 @@ def _command_hint(exc: Any, path: str) -> str:
         name = message.partition("'")[2].partition("'")[0]
         if ":" in name or name.endswith(".py") or os.path.isdir(name):
             return f"To serve it: dev run {name}"
+        if name in _OTHERS_COMMANDS:
+            return f"The command is called {_OTHERS_COMMANDS[name]} here."
         return "" if "Did you mean" in message else f"The commands are {_COMMANDS}."
     return ""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from devserver.config import gunicorn, gunicorn_flags, paste_file, settings
 from devserver.config import option as options
-from devserver.config.layer import COMMAND_LINE, Layer, read_value, spelled
+from devserver.config.layer import COMMAND_LINE, Layer, attempt, read_value, spelled
 from devserver.errors import ConfigError
 from devserver.events import Notice
 
@@ -28,14 +29,15 @@ def python_layer(names: Mapping[str, Any], path: Path, command: str, notices: li
     values: dict[str, tuple[Any, str]] = {}
     translated = gunicorn.translate(names)
     for field_name, (name, value) in translated.values.items():
-        values[field_name] = (options.check(settings.by_name(field_name), value, f"{path} {name}"), str(path))
+        label = f"{path} {name}"
+        values[field_name] = (attempt(partial(options.check, settings.by_name(field_name), value, label)), str(path))
     notices += [Notice("warning", f"{path}: {note}") for note in translated.notes]
     for name, value in names.items():
         if name in gunicorn.KNOWN:
             continue
         known = by_spelling.get(name)
         if known is not None and command in options.of(known).commands and known.name != "config_file":
-            values[known.name] = (options.check(known, value, f"{path} {name}"), str(path))
+            values[known.name] = (attempt(partial(options.check, known, value, f"{path} {name}")), str(path))
         elif not callable(value) and known is None and (guess := options.nearest(name, by_spelling, cutoff=0.85)):
             notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
     return Layer(values)
@@ -59,7 +61,8 @@ def server_layer(names: dict[str, str], origin: str, command: str, notices: list
     translated = gunicorn.translate(typed)
     values: dict[str, tuple[Any, str]] = {}
     for field_name, (name, value) in translated.values.items():
-        values[field_name] = (read_value(settings.by_name(field_name), value, f"{origin} {name}"), origin)
+        label = f"{origin} {name}"
+        values[field_name] = (attempt(partial(read_value, settings.by_name(field_name), value, label)), origin)
     notices += [Notice("warning", f"{origin}: {note}") for note in translated.notes]
     by_spelling = spelled()
     for name, text in names.items():
@@ -69,7 +72,7 @@ def server_layer(names: dict[str, str], origin: str, command: str, notices: list
         if known is None or command not in options.of(known).commands:
             notices.append(Notice("warning", f"{origin}: {name} has no effect: there is no such option."))
         else:
-            values[known.name] = (read_value(known, text, f"{origin} {name}"), origin)
+            values[known.name] = (attempt(partial(read_value, known, text, f"{origin} {name}")), origin)
     # Its app is what the file is for.
     values.pop("app", None)
     values.pop("paste", None)
@@ -91,10 +94,10 @@ def gunicorn_options(given: Mapping[str, Any], origin: str, notices: list[Notice
     where = "" if origin == COMMAND_LINE else f"{origin}: "
     notices += [Notice("warning", f"{where}{note}") for note in translated.notes]
     values: dict[str, tuple[Any, str]] = {
-        field_name: (read_value(settings.by_name(field_name), value, f"{where}{name}"), origin)
+        field_name: (attempt(partial(read_value, settings.by_name(field_name), value, f"{where}{name}")), origin)
         for field_name, (name, value) in translated.values.items()
     }
     if "config" in given:
         # gunicorn takes both.
-        values["config_file"] = (str(given["config"]).removeprefix("file:"), origin)
+        values["config_file"] = (str(given["config"]), origin)
     return Layer(values)

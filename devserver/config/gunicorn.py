@@ -96,8 +96,38 @@ def _control(value: Any) -> dict[str, Any]:
     return {"control": value} if value else {}
 
 
+def _header_map(value: Any) -> dict[str, Any]:
+    """WSGI apps get no header names with underscores, whatever this says."""
+    return {} if value is None else {"underscore_headers": {"dangerous": "deliver"}.get(value, value)}
+
+
+_LOG_DEFAULTS: Mapping[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {"level": "INFO", "handlers": ["console"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["error_console"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["console"], "propagate": False},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stdout"},
+        "error_console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"},
+    },
+    "formatters": {
+        "generic": {
+            "format": "%(asctime)s [%(process)d] [%(levelname)s] %(message)s",
+            "datefmt": "[%Y-%m-%d %H:%M:%S %z]",
+            "class": "logging.Formatter",
+        }
+    },
+}
+"""Sections that gunicorn adds to a logconfig_dict which lacks them."""
+
+
 def _log_dict(value: Any) -> dict[str, Any]:
-    return {"log_config": value} if value else {}
+    if not value:
+        return {}
+    return {"log_config": {**_LOG_DEFAULTS, **value} if isinstance(value, Mapping) else value}
 
 
 def _cert_reqs(value: Any) -> dict[str, Any]:
@@ -119,6 +149,7 @@ OPTIONS: Mapping[str, Convert] = {
     "forwarded_allow_ips": _same("forwarded_allow_ips"),
     "graceful_timeout": _same("timeout_graceful_shutdown"),
     "group": _text("group"),
+    "header_map": _header_map,
     "keepalive": _same("timeout_keep_alive"),
     "keyfile": _same("ssl_keyfile"),
     "limit_request_field_size": _or_most("limit_request_field_size", 8190),
@@ -160,7 +191,10 @@ _STATSD = "figures have fixed names; rename them in the statsd server."
 _UWSGI = "the uwsgi protocol is not spoken; have nginx use proxy_pass instead of uwsgi_pass."
 
 OTHERS: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "asgi_disconnect_grace_period": ((3,), "an app that ignores that its client has gone is cancelled after 5 s."),
+    "asgi_disconnect_grace_period": (
+        (3,),
+        "an app that streams on after its client has left is cancelled after 5 s; see send_after_disconnect.",
+    ),
     "capture_output": (_NOTHING, "redirect the output where dev prod is started."),
     "casefold_http_method": (_NOTHING, _REFUSED),
     "chdir": (_NOTHING, "the folder must be known before this file is read; give --chdir."),
@@ -183,9 +217,8 @@ OTHERS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "errorlog": (("-", None), "redirect standard error, or give log_config."),
     "forwarder_headers": (
         ("SCRIPT_NAME,PATH_INFO", *_NOTHING),
-        "headers with underscores are dropped; root_path says where the app is mounted.",
+        "WSGI apps get no header names with underscores; root_path says where the app is mounted.",
     ),
-    "header_map": (("drop", None), "headers with underscores are always dropped."),
     "http2_cleartext": (("off", *_NOTHING), _HTTP2),
     "http2_initial_window_size": ((65535,), _HTTP2),
     "http2_max_concurrent_streams": ((100,), _HTTP2),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devserver.config import option as options
 from devserver.config import settings
+from devserver.errors import ConfigError
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -19,7 +21,22 @@ class Layer:
     """The options that a source gives."""
 
     values: dict[str, tuple[Any, str]]
-    """Field name → value and origin."""
+    """Field name → value and origin. The value may be :class:`Wrong`."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that its option cannot have. It is an error only when no stronger source gives the option."""
+
+    error: ConfigError
+
+
+def attempt(read: Callable[[], Any]) -> Any:
+    """Calls ``read``; returns its value, or its ConfigError as a :class:`Wrong`."""
+    try:
+        return read()
+    except ConfigError as exc:
+        return Wrong(exc)
 
 
 def spelled() -> dict[str, Field[Any]]:

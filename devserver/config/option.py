@@ -182,6 +182,11 @@ def _parse_one(declared: Option, text: str, label: str) -> Any:
             return text
 
 
+def is_whole(text: str) -> bool:
+    """Whether ``text`` is a whole number in decimal digits, of a length that a setting can have."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+
+
 def _whole(text: str, label: str, base: int) -> int:
     try:
         # int() also takes "1_000" and other scripts' digits, which nobody means in a setting.

@@ -31,6 +31,34 @@ HOOKS: Mapping[str, int] = {
 """Hook → how many arguments it is called with; names and arguments are gunicorn's."""
 
 
+def locate(directory: Path, text: str) -> Path:
+    """Finds the file that ``--config`` names: a path, or ``file:PATH`` or ``python:MODULE`` as gunicorn writes them.
+
+    :param directory: where paths start, and modules are looked for first.
+    :raises ConfigError: there is no such module.
+    """
+    prefix, _, rest = text.partition(":")
+    if prefix == "python" and rest:
+        own = directory.joinpath(*rest.split("."))
+        for path in (own.with_suffix(".py"), own / "__init__.py"):
+            if path.is_file():
+                return path
+        return _installed(rest)
+    return directory / (rest if prefix == "file" else text)
+
+
+def _installed(module: str) -> Path:
+    import importlib.util  # not at the top: few write it so
+
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.has_location or spec.origin is None:
+        raise ConfigError(f"--config: there is no module {module} in Python.", hint="Name the file instead.")
+    return Path(spec.origin)
+
+
 def run(path: Path) -> dict[str, Any]:
     """The global names of the file after it has run.
 

@@ -13,11 +13,12 @@ The defaults written here are those of the Python API, which are uvicorn's. ``ru
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, field
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Self, TypeAlias
 
 from devserver.config import option as options
 from devserver.config.option import option
@@ -324,7 +325,7 @@ class Config:
     )
     timeout_worker_healthcheck: float = option(
         5,
-        help="Seconds that a worker may take to answer; without effect on a single process.",
+        help="Accepted for uvicorn's sake, without effect: workers are watched by --timeout-worker.",
         group=TIMEOUTS,
         kind="seconds",
         minimum=0,
@@ -764,7 +765,7 @@ class Config:
     )
     env: Strings = option(
         (),
-        help="Variable for the app, over whatever the environment and env files say.",
+        help="Set a variable for the app, over the environment and env files; -e module:attribute is the app.",
         group=APP,
         many=True,
         metavar="NAME=VALUE",
@@ -819,10 +820,29 @@ class Config:
     """What a person should read once: values that stand in for others or have no effect here."""
 
     def __post_init__(self) -> None:
+        # What programs give that never looked at uvicorn's types.
+        host, port = self.__dict__["host"], self.__dict__["port"]
+        if host is None:
+            # asyncio's word, and so uvicorn's, for all addresses.
+            object.__setattr__(self, "host", "")
+        if isinstance(port, str) and options.is_whole(port):
+            # port=os.environ.get("PORT", 8000)
+            object.__setattr__(self, "port", int(port))
         for known in fields():
             object.__setattr__(self, known.name, options.check(known, getattr(self, known.name), known.name))
         _contradictions(self)
         object.__setattr__(self, "notices", tuple(_stand_ins(self)))
+
+    def changed(self, **changes: Any) -> Self:
+        """Makes a copy with other values, which are checked; what a subclass has added is kept.
+
+        :raises ConfigError: a value is wrong.
+        """
+        made = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
+        made.__post_init__()
+        return made
 
     @property
     def should_reload(self) -> bool:
@@ -904,6 +924,15 @@ def _stand_ins(config: Config) -> list[Notice]:
             notices.append(
                 Notice("info", f"{options.flag(by_name(name))} {value}: devserver's own implementation serves instead.")
             )
+    healthcheck = by_name("timeout_worker_healthcheck")
+    if config.timeout_worker_healthcheck != healthcheck.default:
+        notices.append(
+            Notice(
+                "warning",
+                f"{options.flag(healthcheck)} has no effect: --timeout-worker says how long a worker's event loop may "
+                "stand still, and --timeout-worker-startup how long its start may take.",
+            )
+        )
     if config.http2:
         notices.append(Notice("warning", "--http2: HTTP/2 is not served in this version; HTTP/1.1 is."))
     if (config.uds or config.fd is not None or config.bind) and (config.host, config.port) != ("127.0.0.1", 8000):

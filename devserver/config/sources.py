@@ -13,12 +13,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devserver.config import env_layers, settings
 from devserver.config import option as options
-from devserver.config.layer import COMMAND_LINE, Layer, read_value, spelled
+from devserver.config.layer import COMMAND_LINE, Layer, Wrong, attempt, read_value, spelled
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
 from devserver.events import Notice
@@ -33,6 +34,9 @@ PREFIX = "DEVSERVER_"
 GUNICORN = "gunicorn"
 """Where the options in gunicorn's spelling stand among those of the command line: setting → value."""
 
+GUNICORN_FILE = "gunicorn.conf.py"
+"""What gunicorn reads without being told."""
+
 FALLBACKS = {
     "port": "PORT",
     "forwarded_allow_ips": "FORWARDED_ALLOW_IPS",
@@ -41,11 +45,22 @@ FALLBACKS = {
 }
 """Variables that are not ours and still mean one of our options; they stand right below its own variable."""
 
+_UVICORN = "UVICORN_"
+"""What the variables of uvicorn's own command begin with."""
+
 COMMANDS = ("run", "prod")
 """The commands that serve."""
 
 # Variables with our prefix that are no options: of the scripts of this repository, and of a command that hands over.
 _NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_INHERITED", "DEVSERVER_PYTHON"})
+
+# Kubernetes makes such variables of a service called "devserver", or "devserver-" and more (service links), and Docker
+# of a linked container. They are addresses, not options.
+_SERVICE_LINK = re.compile(
+    r"DEVSERVER(?:_[A-Z0-9_]+)?_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
 # The env file is chosen, and the folder entered, before the file is read: it cannot say these itself.
 _BEFORE_ENV_FILES = ("chdir", "env_file", "mode")
@@ -75,6 +90,10 @@ class Resolved:
     hooks: dict[str, Hook] = field(default_factory=dict)
     """Functions of the file of ``--config``."""
 
+    def with_config(self, config: Config) -> Resolved:
+        """Makes a copy with another Config."""
+        return dataclasses.replace(self, config=config)
+
 
 def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, str], directory: Path) -> Resolved:
     """Reads every source and makes the ``Config`` of one command.
@@ -89,6 +108,7 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     """
     notices: list[Notice] = []
     given = _command_line(cli, notices)
+    notices += _foreign_variables(environ, command)
     directory = directory.absolute()
     variables = _environment(environ, command, notices)
     _take_folder(given, variables, directory)
@@ -110,10 +130,12 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
     if config_file is not None:
         from devserver.config import foreign, python_file
 
-        path = directory / config_file
+        path = python_file.locate(directory, config_file)
         names = python_file.run(path)
         hooks = python_file.hooks(names, path)
         project = [foreign.python_layer(names, path, command, notices), *project]
+    elif command == "prod" and (directory / GUNICORN_FILE).is_file():
+        notices.append(Notice("info", f"{GUNICORN_FILE} is not read; give --config {GUNICORN_FILE}."))
     paste = _first("paste", given, variables, typed, *project)
     if paste is not None:
         from devserver.config import foreign
@@ -135,7 +157,7 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         # FastAPI itself reads it, to be lenient in development.
         added.setdefault("FASTAPI_ENV", "development")
 
-    values, origins = _merge(command, layers)
+    values, origins = _merge(command, layers, notices)
     added.update(_assignments(values["env"], origins["env"]))
     _check_files(values, origins, directory)
     config = Config(**values)
@@ -178,11 +200,11 @@ def complete(config: Config, *, environ: Mapping[str, str], directory: Path) -> 
     }
     for field_name in ("forwarded_allow_ips", "workers"):
         name = FALLBACKS[field_name]
-        found = environ.get(name) or added.get(name)
-        if getattr(config, field_name) is None and found:
+        found = environ.get(name, added.get(name))
+        if getattr(config, field_name) is None and found is not None and _says_something(field_name, found):
             known = settings.by_name(field_name)
             changed = {field_name: options.check(known, options.parse(known, found, name), name)}
-            config = dataclasses.replace(config, **changed)
+            config = config.changed(**changed)
             origins[field_name] = name
     notices += [notice for notice in config.notices if notice not in notices]
     return Resolved(config, origins, tuple(notices), added, read, directory)
@@ -224,22 +246,33 @@ def _names(*layers: Layer) -> set[str]:
 
 
 def _first(name: str, *layers: Layer) -> Any:
-    return next((layer.values[name][0] for layer in layers if name in layer.values), None)
+    """:raises ConfigError: the strongest source that gives the option gives a wrong value."""
+    value = next((layer.values[name][0] for layer in layers if name in layer.values), None)
+    if isinstance(value, Wrong):
+        raise value.error
+    return value
 
 
-def _merge(command: str, layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+def _merge(command: str, layers: list[Layer], notices: list[Notice]) -> tuple[dict[str, Any], dict[str, str]]:
+    """:raises ConfigError: a value that counts is wrong. One that loses against a stronger source is only noticed."""
     places = next(filter(None, map(_kinds, layers)), {"tcp"})
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
         # "--reload-dir" with "--no-reload" contradict each other only when one person wrote both.
-        _check_together(layer)
+        _check_together(layer, values)
         for name, (value, origin) in layer.values.items():
-            if name in values or (name in _PLACES and _PLACES[name] not in places):
-                continue
-            if {"app": "entrypoint", "entrypoint": "app"}.get(name, "") in values.keys() - layer.values.keys():
-                continue
-            values[name], origins[name] = value, origin
+            loses = (
+                name in values
+                or (name in _PLACES and _PLACES[name] not in places)
+                or {"app": "entrypoint", "entrypoint": "app"}.get(name, "") in values.keys() - layer.values.keys()
+            )
+            if isinstance(value, Wrong):
+                if not loses:
+                    raise value.error
+                notices.append(Notice("warning", f"{value.error.message} A stronger setting is used instead."))
+            elif not loses:
+                values[name], origins[name] = value, origin
     if "port" in values and "strict_port" not in values:
         # The next free port is a convenience for those who do not care which it is.
         values["strict_port"], origins["strict_port"] = True, f"a port was asked for ({origins['port']})"
@@ -258,8 +291,9 @@ def _kinds(layer: Layer) -> set[str]:
     }
 
 
-def _check_together(layer: Layer) -> None:
-    if "reload" not in layer.values or layer.values["reload"][0]:
+def _check_together(layer: Layer, stronger: Mapping[str, Any]) -> None:
+    """:param stronger: the options that other sources have decided already."""
+    if "reload" not in layer.values or layer.values["reload"][0] or "reload" in stronger:
         return
     for name in (
         "reload_dirs",
@@ -271,7 +305,7 @@ def _check_together(layer: Layer) -> None:
         "poll",
         "on_error",
     ):
-        if name in layer.values:
+        if name in layer.values and name not in stronger:
             flag, origin = options.flag(settings.by_name(name)), layer.values[name][1]
             where = "" if origin == COMMAND_LINE else f" ({origin})"
             raise ConfigError(f"{flag} has no effect with --no-reload{where}.", hint="Leave one of them out.")
@@ -322,7 +356,10 @@ def _folder(path: Path, label: str) -> Path:
 
 
 def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]) -> Layer:
-    """The DEVSERVER_* variables; an empty one counts as absent, because compose files pass such for what is not set."""
+    """Reads the DEVSERVER_* variables.
+
+    An empty one counts as absent, because compose files pass such for what is not set; see :func:`_says_something`.
+    """
     if command == "api":
         return Layer({})
     spelled = {name: known for known in settings.fields() for name in {variable(known), PREFIX + known.name.upper()}}
@@ -330,29 +367,68 @@ def _environment(environ: Mapping[str, str], command: str, notices: list[Notice]
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         text = environ[name]
         known = spelled.get(name)
+        if _is_service_link(name, text):
+            continue
         if known is None or options.of(known).commands == settings.API_ONLY:
             if name not in _NOT_OPTIONS:
                 guess = options.nearest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in spelled])
                 notices.append(
                     Notice("warning", f"{name} is not an option{f'; did you mean {PREFIX}{guess}?' if guess else '.'}")
                 )
-        elif text and command in options.of(known).commands:
-            if options.of(known).kind == "header":
-                value: Any = tuple(options.parse(known, part, name)[0] for part in _NEXT_HEADER.split(text))
-            else:
-                value = options.parse(known, text, name, split=True)
-            values[known.name] = (options.check(known, value, name), name)
+        elif _says_something(known.name, text) and command in options.of(known).commands:
+            values[known.name] = (attempt(partial(_from_variable, known, text, name)), name)
     return Layer(values)
+
+
+def _from_variable(known: Field[Any], text: str, name: str) -> Any:
+    if options.of(known).kind == "header":
+        value: Any = tuple(options.parse(known, part, name)[0] for part in _NEXT_HEADER.split(text))
+    else:
+        value = options.parse(known, text, name, split=True)
+    return options.check(known, value, name)
+
+
+def _foreign_variables(environ: Mapping[str, str], command: str) -> list[Notice]:
+    """Names the variables of uvicorn's command line, which are not read, with ours."""
+    if command == "api":
+        return []
+    ours = {variable(known).removeprefix(PREFIX): known for known in settings.fields()}
+    found = [
+        name
+        for name in sorted(environ)
+        if name.startswith(_UVICORN)
+        and (known := ours.get(name.removeprefix(_UVICORN))) is not None
+        and command in options.of(known).commands
+        and f"{PREFIX}{name.removeprefix(_UVICORN)}" not in environ
+    ]
+    if not found:
+        return []
+    wanted = ", ".join(f"{PREFIX}{name.removeprefix(_UVICORN)}" for name in found)
+    verb = "is" if len(found) == 1 else "are"
+    return [Notice("warning", f"{', '.join(found)} {verb} not read here; write {wanted}.")]
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether Kubernetes made the variable, and nobody meant an option."""
+    return _SERVICE_LINK.fullmatch(name) is not None or (
+        name.endswith("PORT") and _SERVICE_ADDRESS.match(text) is not None
+    )
+
+
+def _says_something(field_name: str, text: str) -> bool:
+    """Says whether a variable with this text counts as set. An empty list of proxies does: trust nobody."""
+    return text != "" or field_name == "forwarded_allow_ips"
 
 
 def _fallbacks(environ: Mapping[str, str], command: str) -> Layer:
     values = {}
     for name, other in FALLBACKS.items():
-        text = environ.get(other, "")
+        text = environ.get(other)
         # Kubernetes sets PORT=tcp://… for a service that is called "port".
         if (
-            not text
-            or (name == "port" and text.startswith("tcp://"))
+            text is None
+            or not _says_something(name, text)
+            or _is_service_link(other, text)
             or (command == "api" and name != "forwarded_allow_ips")
         ):
             continue
@@ -362,8 +438,7 @@ def _fallbacks(environ: Mapping[str, str], command: str) -> Layer:
         if name == "mode" and command == "prod":
             # Set for FastAPI; which files are read in production is said in so many words.
             continue
-        known = settings.by_name(name)
-        values[name] = (options.check(known, options.parse(known, text, other), other), other)
+        values[name] = (attempt(partial(_from_variable, settings.by_name(name), text, other)), other)
     return Layer(values)
 
 
@@ -425,7 +500,8 @@ def _table(table: Mapping[str, Any], origin: str, command: str, own: bool, home:
             if own or not isinstance(given, str):
                 raise ConfigError(f"{label}: the app is named by a text in [tool.devserver].")
             continue
-        values[known.name] = (_anchored(known, _from_toml(known, given, label), home, directory), origin)
+        value = attempt(partial(_from_toml, known, given, label))
+        values[known.name] = (_anchored(known, value, home, directory), origin)
     return Layer(values)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from devserver.config.app_source import AppSource
+from devserver.config.import_name import import_name
+from devserver.config.option import nearest
 from devserver.errors import AppLoadError, ConfigError
 
 Call: TypeAlias = tuple[tuple[object, ...], dict[str, object]]
@@ -38,12 +40,16 @@ class Target:
     """Arguments of ``module:factory(1, key="value")``."""
     factory: bool = False
     """The attribute is called without arguments to get the app."""
+    guessed: bool = False
+    """The user did not say the attribute. It is what the source suggests; the imported module has the last word."""
     search_path: str = ""
     """Put first on ``sys.path``; empty means the working directory."""
     path: Path | None = None
     """The module's file, when it is known."""
     found: str = ""
     """How it was found, in words for a banner."""
+    typed_in: str = ""
+    """The folder in which the user has typed the command; empty if that is not known, as after ``--chdir``."""
 
     @property
     def import_string(self) -> str:
@@ -57,6 +63,15 @@ class Target:
             parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
             text += f"({', '.join(parts)})"
         return text
+
+    def argument(self, attribute: str) -> str:
+        """Return the APP argument that names ``attribute`` of this module, for a hint.
+
+        That is ``module:attribute`` where imports start from the folder in which the user types, else the file's path.
+        """
+        if self.path is None or (self.typed_in and os.path.abspath(self.search_path) == self.typed_in):
+            return f"{self.module}:{attribute}"
+        return f"{typed(self.path, self.typed_in)}:{attribute}"
 
     @classmethod
     def parse(cls, text: str, *, directory: Path, app_dir: str | None = None, factory: bool = False) -> Target:
@@ -83,6 +98,11 @@ class Target:
             search_path=str(search_path),
             path=path,
         )
+
+
+def typed(path: Path, folder: str) -> str:
+    """Return the path as it is typed in ``folder``; absolute if that is empty."""
+    return os.path.relpath(path, folder) if folder else str(path)
 
 
 def find_module_file(module: str, search: Sequence[str]) -> Path | None:
@@ -169,9 +189,7 @@ def _literals(text: str, node: ast.Call) -> Call:
 def _locate_file(location: str, directory: Path, app_dir: str | None) -> tuple[str, Path, Path]:
     path = Path(os.path.abspath(directory / Path(location).expanduser()))
     if not path.is_file():
-        with_suffix = path.with_name(path.name + ".py")
-        hint = f'Did you mean "{location}.py"?' if with_suffix.is_file() else ""
-        raise AppLoadError(f"There is no file {path}.", hint=hint)
+        raise AppLoadError(f"There is no file {path}.", hint=_file_hint(location, path))
     if path.suffix != ".py":
         raise ConfigError(f"{path} is not a Python file.", hint=_FORMS)
     if app_dir:
@@ -179,8 +197,24 @@ def _locate_file(location: str, directory: Path, app_dir: str | None) -> tuple[s
         if path.is_relative_to(base):
             names = list(path.relative_to(base).with_suffix("").parts)
             return ".".join(names[:-1] if names[-1] == "__init__" and names[1:] else names), base, path
-    module, base = AppSource.read(path).module_name()
+    module, base = import_name(AppSource.read(path))
     return module, base, path
+
+
+def _file_hint(location: str, path: Path) -> str:
+    """Suggest a file that is there: the same with its suffix, or one of the folder that is spelled nearly so."""
+    with_suffix = path.with_name(path.name + ".py")
+    if with_suffix.is_file():
+        return f'Did you mean "{location}.py"?'
+    parent = path.parent.with_name(f"{path.parent.name}.py")
+    if parent.is_file() and path.name.isidentifier():
+        return f'Did you mean "{os.path.dirname(location)}.py:{path.name}"?'
+    try:
+        there = [entry.stem for entry in path.parent.iterdir() if entry.suffix == ".py"]
+    except OSError:
+        return ""
+    near = nearest(path.stem, there)
+    return f'Did you mean "{os.path.join(os.path.dirname(location), near)}.py"?' if near else ""
 
 
 def _locate_module(text: str, module: str, directory: Path, app_dir: str | None) -> tuple[str, Path, Path | None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -162,23 +163,25 @@ def atoms_format(text: str) -> Renderer:
 
     The line of a WebSocket that is closed has its close code in the place of the status.
 
-    A name that is no atom gives ``-``, as gunicorn does.
+    A name that is no atom gives ``-``, as gunicorn does. When the format is JSON, every line is: values are escaped as
+    JSON does it, and a value that stands outside of quotes gets them unless it is a number.
 
     :raises ConfigError: a percent sign starts neither ``%(name)s`` nor ``%%``.
     """
-    parts: list[str | Field] = []
-    position = 0
-    for match in _ATOM.finditer(text):
-        parts.append(text[position : match.start()])
-        position = match.end()
-        if match["bad"] is not None:
-            raise ConfigError(
-                f'--access-log-format is malformed at "{text[match.start() :][:20]}" (character {match.start() + 1}).',
-                hint="write %(name)s for an atom and %% for a percent sign",
-            )
-        parts.append("%" if match["name"] is None else _atom(match["name"]))
-    parts.append(text[position:])
+    parts = _parse(text)
+    quoted = _quoted_fields(parts)
+    if quoted is not None:
+        fields = iter(quoted)
+        parts = [_as_json(part, quoted=next(fields)) if isinstance(part, Field) else part for part in parts]
     return _either(_compile(parts), _compile(parts, WebSocketClosed))
+
+
+def is_json(text: str) -> bool:
+    """Says whether the lines of a format of atoms are JSON.
+
+    :raises ConfigError: see :func:`atoms_format`.
+    """
+    return _quoted_fields(_parse(text)) is not None
 
 
 def _either(finished: Renderer, closed: Renderer) -> Renderer:
@@ -245,6 +248,11 @@ class Field:
     source: str
     needs: tuple[str, ...] = ()
     spec: str = ""
+    plain: str = ""
+    """The same as text that is not escaped yet, for JSON; empty for a number, whose ``source`` is JSON as it is."""
+    plain_needs: tuple[str, ...] = ()
+    bare: str = ""
+    """The number as a JSON value of its own, where ``source`` may give a dash."""
 
 
 # Values that several fields share, in the order in which they depend on each other.
@@ -302,42 +310,109 @@ def _compile(parts: Sequence[str | Field], kind: type[Finished] = RequestFinishe
     return render
 
 
+def _parse(text: str) -> list[str | Field]:
+    """Splits a format of atoms into literal text and fields.
+
+    :raises ConfigError: see :func:`atoms_format`.
+    """
+    parts: list[str | Field] = []
+    position = 0
+    for match in _ATOM.finditer(text):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["bad"] is not None:
+            raise ConfigError(
+                f'--access-log-format is malformed at "{text[match.start() :][:20]}" (character {match.start() + 1}).',
+                hint="write %(name)s for an atom and %% for a percent sign",
+            )
+        parts.append("%" if match["name"] is None else _atom(match["name"]))
+    parts.append(text[position:])
+    return parts
+
+
+def _quoted_fields(parts: Sequence[str | Field]) -> list[bool] | None:
+    """For each field of a format that is JSON, whether it stands inside of a JSON string; None for other formats."""
+    quoted: list[bool] = []
+    sample: list[str] = []
+    in_string = escaped = False
+    for part in parts:
+        if isinstance(part, Field):
+            quoted.append(in_string)
+            sample.append("0")
+            continue
+        sample.append(part)
+        for char in part:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = in_string
+            elif char == '"':
+                in_string = not in_string
+    try:
+        value = json.loads("".join(sample))
+    except (ValueError, RecursionError):
+        return None
+    return quoted if isinstance(value, (dict, list)) else None
+
+
+def _as_json(field: Field, *, quoted: bool) -> Field:
+    if not field.plain:
+        return field if quoted or not field.bare else Field(field.bare, field.needs)
+    return Field(f"quote({field.plain})[1:-1]" if quoted else f"quote({field.plain})", field.plain_needs)
+
+
 _ATOM = re.compile(r"%(?:\((?P<name>[^()]*)\)s|(?P<percent>%)|(?P<bad>))")
 
+
+def _header_field(lines: str, name: str) -> Field:
+    """:param lines: ``sent`` or ``answered``."""
+    value = f"{lines}.get({name.lower().encode()!r})"
+    return Field(f"shown({value})", needs=(lines,), plain=f"decoded({value}) or '-'", plain_needs=(lines,))
+
+
 _ATOMS = {
-    "h": Field("hosts[client]"),
-    "l": Field("'-'"),
-    "u": Field("user(sent.get(b'authorization'))", needs=("sent",)),
-    "t": Field("moment", needs=("moment",)),
-    "r": Field("f'{verbs[method]} {text} HTTP/{versions[http_version]}'", needs=("text",)),
-    "m": Field("verbs[method]"),
-    "U": Field("path", needs=("path",)),
-    "R": Field("path", needs=("path",)),
-    "q": Field("search", needs=("path",)),
-    "H": Field("'HTTP/' + versions[http_version]"),
-    "S": Field("schemes[scheme]"),
-    "s": Field("status or '-'"),
-    "st": Field("phrases.get(status, '-')"),
+    "h": Field("hosts[client]", plain="client[0] if client else '-'"),
+    "l": Field("'-'", plain="'-'"),
+    "u": Field(
+        "escape(user(sent.get(b'authorization')))",
+        needs=("sent",),
+        plain="decoded(user(sent.get(b'authorization')))",
+        plain_needs=("sent",),
+    ),
+    "t": Field("moment", needs=("moment",), plain="moment", plain_needs=("moment",)),
+    "r": Field(
+        "f'{verbs[method]} {text} HTTP/{versions[http_version]}'",
+        needs=("text",),
+        plain="f'{method} {ascii_text(target)} HTTP/{http_version}'",
+    ),
+    "m": Field("verbs[method]", plain="method"),
+    "U": Field("path", needs=("path",), plain="ascii_text(raw_path)", plain_needs=("raw_path",)),
+    "R": Field("path", needs=("path",), plain="ascii_text(raw_path)", plain_needs=("raw_path",)),
+    "q": Field("search", needs=("path",), plain="ascii_text(query)", plain_needs=("raw_path",)),
+    "H": Field("'HTTP/' + versions[http_version]", plain="'HTTP/' + http_version"),
+    "S": Field("schemes[scheme]", plain="scheme"),
+    "s": Field("status or '-'", bare="status or 'null'"),
+    "st": Field("phrases.get(status, '-')", plain="phrases.get(status, '-')"),
     "B": Field("body_bytes"),
-    "b": Field("body_bytes or '-'"),
-    "f": Field("shown(sent.get(b'referer'))", needs=("sent",)),
-    "a": Field("shown(sent.get(b'user-agent'))", needs=("sent",)),
+    "b": Field("body_bytes or '-'", bare="body_bytes"),
+    "f": _header_field("sent", "referer"),
+    "a": _header_field("sent", "user-agent"),
     "T": Field("int(duration_s)"),
     "M": Field("int(duration_s * 1000)"),
     "D": Field("int(duration_s * 1000000)"),
     "L": Field("duration_s", spec=".6f"),
-    "p": Field("f'<{pid}>'"),
+    "p": Field("f'<{pid}>'", plain="f'<{pid}>'"),
 }
 
 # Names of CGI (RFC 3875, 4.1) and WSGI that ``%({name}e)s`` can show besides HTTP_*; the process environment, which may
 # hold secrets, is not reachable.
 _VARIABLES = {
     "REMOTE_ADDR": _ATOMS["h"],
-    "REMOTE_PORT": Field("client[1] if client else '-'"),
+    "REMOTE_PORT": Field("client[1] if client else '-'", bare="client[1] if client else 'null'"),
     "REMOTE_USER": _ATOMS["u"],
     "REQUEST_METHOD": _ATOMS["m"],
-    "RAW_URI": Field("text", needs=("text",)),
-    "REQUEST_URI": Field("text", needs=("text",)),
+    "RAW_URI": Field("text", needs=("text",), plain="ascii_text(target)"),
+    "REQUEST_URI": Field("text", needs=("text",), plain="ascii_text(target)"),
     "PATH_INFO": _ATOMS["U"],
     "QUERY_STRING": _ATOMS["q"],
     "SERVER_PROTOCOL": _ATOMS["H"],
@@ -353,16 +428,12 @@ def _atom(name: str) -> Field:
         if kind == "e" and key.startswith("HTTP_"):
             key, kind = key.removeprefix("HTTP_").replace("_", "-"), "i"
         if kind == "i":
-            return Field(f"shown(sent.get({_header(key)}))", needs=("sent",))
+            return _header_field("sent", key)
         if kind == "o":
-            return Field(f"shown(answered.get({_header(key)}))", needs=("answered",))
+            return _header_field("answered", key)
         if kind == "e" and key in _VARIABLES:
             return _VARIABLES[key]
-    return Field("'-'")
-
-
-def _header(name: str) -> str:
-    return repr(name.lower().encode("utf-8"))
+    return Field("'-'", plain="'-'")
 
 
 class _Remembering(dict[Any, str]):
@@ -405,15 +476,15 @@ def _shown(raw: bytes | None) -> str:
     return "-" if raw is None else escape(raw)
 
 
-def _user(authorization: bytes | None) -> str:
+def _user(authorization: bytes | None) -> bytes:
     """The user name of Basic authentication (RFC 7617), or ``-``."""
     kind, _, credentials = (authorization or b"").partition(b" ")
     if kind.lower() != b"basic":
-        return "-"
+        return b"-"
     try:
-        return escape(base64.b64decode(credentials.strip()).partition(b":")[0]) or "-"
+        return base64.b64decode(credentials.strip()).partition(b":")[0] or b"-"
     except binascii.Error:
-        return "-"
+        return b"-"
 
 
 def _utc(second: int) -> str:
@@ -441,6 +512,7 @@ _NAMES: dict[str, object] = {
     "quoted_peers": _Remembering(lambda client: quote(_peer(client))),
     "ascii_text": _ascii,
     "common_log_time": _common_log_time,
+    "decoded": _decoded,
     "escape": escape,
     "escape_text": escape_text,
     "getpid": getpid,

@@ -3,7 +3,7 @@
 The loop's share is one bounded append. A writer thread (:class:`~devserver.observe.writer.Pump`) takes what has
 gathered, formats it and hands the bytes to an :class:`~devserver.observe.writer.Outlet`, which never waits for a
 reader. Where the lines go is decided for each batch, because an app may change the logger ``devserver.access`` at any
-time:
+time, or one of those that stand in for it (:mod:`devserver.observe.foreign_loggers`):
 
 - straight to the file of ``--access-log-file``, or to the stream of the handler of our own configuration;
 - as a :class:`logging.LogRecord` to every other handler, from the writer thread and never on the loop. Records are made
@@ -17,16 +17,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from devserver.errors import ConfigError
-from devserver.events import Emitter, RequestFinished, WebSocketClosed
+from devserver.events import Emitter, RequestFinished, ServerReady, WebSocketClosed
+from devserver.observe import foreign_loggers
 from devserver.observe.access_format import (
     Finished,
     Renderer,
     atoms_format,
     describe,
+    is_json,
     json_format,
     text_format,
     uvicorn_args,
@@ -49,20 +51,26 @@ class AccessLog:
 
     :param config: ``access_log``, ``access_log_format``, ``access_log_file`` and ``log_format`` are read. Call
         :func:`devserver.observe.logging.configure` before.
+    :param shown: a UI shows requests, so that lines go to the file and to handlers of the app's alone.
     :raises ConfigError: the file cannot be opened, or the format is malformed.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, shown: bool = False) -> None:
         self._logger = logging.getLogger("devserver.access")
+        self._shown = shown
+        self._given = tuple(self._logger.handlers) if shown else ()
+        """Handlers that a UI stands in for."""
         self._path = "" if config.access_log_file == "-" else config.access_log_file
         self._custom: Renderer | None = atoms_format(config.access_log_format) if config.access_log_format else None
         self._json = config.log_format == "json"
+        self._json_lines = is_json(config.access_log_format) if config.access_log_format else self._json
         self._wanted = config.access_log
         self._renderers: dict[str, Renderer] = {}
         self._events: list[Finished] = []
         self._dropped = 0
         self._drop_lock = threading.Lock()
         self._reopen = False
+        self._attached_late = False
         self._complained = False
         self._file: Outlet | None = self._open() if self._path and self._wanted else None
         self._pump = Pump(self._step, name="devserver-access-log", forget=self._forget)
@@ -70,13 +78,24 @@ class AccessLog:
     @property
     def enabled(self) -> bool:
         """Whether lines go anywhere: asked for, not silenced by a level, and with a place to go."""
-        if not self._wanted or not self._level_allows():
+        logger = self._stand_in()
+        if not self._wanted or not self._level_allows(logger):
             return False
-        return self._file is not None or self._logger.hasHandlers()
+        return self._file is not None or any(handler not in self._given for handler in _handlers(logger))
 
     def attach(self, emitter: Emitter) -> None:
-        """Listens to finished requests, unless nobody would see the lines: then no event is ever built."""
+        """Listens to finished requests, unless nobody would see the lines: then no event is ever built.
+
+        The app may add a handler while it is imported or starts up, so this is decided again when the server is ready.
+        """
         if self.enabled:
+            emitter.listen(self._collector(), (RequestFinished, WebSocketClosed))
+        elif self._wanted:
+            emitter.listen(lambda _: self._attach_late(emitter), (ServerReady,))
+
+    def _attach_late(self, emitter: Emitter) -> None:
+        if self.enabled and not self._attached_late:
+            self._attached_late = True
             emitter.listen(self._collector(), (RequestFinished, WebSocketClosed))
 
     def reopen(self) -> None:
@@ -140,7 +159,7 @@ class AccessLog:
 
     def _pass_on(self, batch: list[Finished], route: Route) -> None:
         if route.records:
-            batch = self._log(batch, to_handlers=route.handlers)
+            batch = self._log(batch, route)
         outlet = route.outlet
         if outlet is None or not batch:
             return
@@ -152,19 +171,21 @@ class AccessLog:
             self._tell_dropped(outlet)
         outlet.put("".join(route.render(batch)).encode("utf-8", "backslashreplace"))
 
-    def _log(self, batch: list[Finished], *, to_handlers: bool) -> list[Finished]:
+    def _log(self, batch: list[Finished], route: Route) -> list[Finished]:
         """Makes records, gives them to the handlers, and returns the requests that the filters let through."""
-        theirs = _theirs()
-        filterers = (self._logger,) if theirs is None else (self._logger, theirs)
+        logger = route.logger
+        filterers = dict.fromkeys((self._logger, logger))
         lines = self._custom(batch) if self._custom is not None else None
         passed = []
         for index, event in enumerate(batch):
-            record = AccessRecord(event, None if lines is None else lines[index][:-1])
+            record = AccessRecord(event, None if lines is None else lines[index][:-1], name=logger.name)
             try:
                 if all(filterer.filter(record) for filterer in filterers):
                     passed.append(event)
-                    if to_handlers:
-                        self._logger.callHandlers(record)
+                    if route.handlers and self._given:
+                        self._call_handlers(logger, record)
+                    elif route.handlers:
+                        logger.callHandlers(record)
             except Exception:
                 # Somebody's filter or handler failed; its author reads it once, and the other lines are written.
                 if not self._complained:
@@ -172,11 +193,17 @@ class AccessLog:
                     logging.getLogger("devserver.error").exception("A filter or handler of the access log failed")
         return passed
 
+    def _call_handlers(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+        """Calls the handlers that no UI stands in for."""
+        for handler in _handlers(logger):
+            if handler not in self._given and record.levelno >= handler.level:
+                handler.handle(record)
+
     def _tell_dropped(self, outlet: Outlet) -> None:
         with self._drop_lock:
             count, self._dropped = self._dropped, 0
         message = f"… {count} access lines dropped"
-        if self._json and self._custom is None:
+        if self._json_lines:
             record = logging.LogRecord(self._logger.name, logging.WARNING, __file__, 0, message, None, None)
             line = JsonFormatter().format(record)
         else:
@@ -189,22 +216,25 @@ class AccessLog:
 
     def _route(self) -> Route | None:
         """Where the next batch goes; None when a level says that nobody wants it."""
-        logger = self._logger
-        if not self._level_allows():
+        logger = self._stand_in()
+        if not self._level_allows(logger):
             return None
-        theirs = _theirs()
-        filtered = bool(logger.filters or (theirs is not None and theirs.filters))
+        filtered = bool(logger.filters or self._logger.filters)
         if self._file is not None:
             handlers = logger.hasHandlers()
-            return Route(handlers or filtered, handlers, self._file, self._renderer("json" if self._json else "text"))
+            render = self._renderer("json" if self._json else "text")
+            return Route(logger, handlers or filtered, handlers, self._file, render)
         parents = logger.propagate and logger.parent is not None and logger.parent.hasHandlers()
-        if len(logger.handlers) == 1 and not parents:
+        if len(logger.handlers) == 1 and not parents and not self._given:
             handler = logger.handlers[0]
             if isinstance(handler, StreamHandler) and is_our_access_handler(handler):
                 outlet = handler.outlet()
                 if outlet is not None:
-                    return Route(filtered, False, outlet, self._renderer(_kind(handler.formatter)))
-        return Route(True, True, None, _no_lines)
+                    return Route(logger, filtered, False, outlet, self._renderer(_kind(handler.formatter)))
+        return Route(logger, True, True, None, _no_lines)
+
+    def _stand_in(self) -> logging.Logger:
+        return foreign_loggers.stand_in(self._logger, foreign_loggers.ACCESS)
 
     def _renderer(self, kind: str) -> Renderer:
         if self._custom is not None:
@@ -215,13 +245,8 @@ class AccessLog:
             self._renderers[kind] = render
         return render
 
-    def _level_allows(self) -> bool:
-        logger = self._logger
+    def _level_allows(self, logger: logging.Logger) -> bool:
         if logger.disabled or logging.root.manager.disable >= logging.INFO:
-            return False
-        theirs = _theirs()
-        if theirs is not None and (theirs.disabled or theirs.level > logging.INFO):
-            # Apps written for uvicorn silence its access logger by name.
             return False
         # A file that was asked for does not depend on the level of a root logger that nobody configured.
         return (logger.level if self._path else logger.getEffectiveLevel()) <= logging.INFO
@@ -261,11 +286,12 @@ class AccessRecord(logging.LogRecord):
 
     :param event: the request; the record carries its time, not the moment of writing.
     :param line: the whole line when a format was given; it is then the record's message.
+    :param name: of the logger that it goes through.
     """
 
-    def __init__(self, event: Finished, line: str | None) -> None:
+    def __init__(self, event: Finished, line: str | None, *, name: str = "devserver.access") -> None:
         super().__init__(
-            "devserver.access",
+            name,
             logging.INFO,
             __file__,
             0,
@@ -288,6 +314,8 @@ class AccessRecord(logging.LogRecord):
 class Route(NamedTuple):
     """Where a batch of lines goes."""
 
+    logger: logging.Logger
+    """Ours, or the one that stands in for it."""
     records: bool
     """Log records are made, for filters or handlers."""
     handlers: bool
@@ -297,10 +325,12 @@ class Route(NamedTuple):
     render: Renderer
 
 
-def _theirs() -> logging.Logger | None:
-    """uvicorn's access logger, if anybody has asked for it: filters and levels that an app sets there count as ours."""
-    logger = logging.root.manager.loggerDict.get("uvicorn.access")
-    return logger if isinstance(logger, logging.Logger) else None
+def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
+    """The handlers that a record of ``logger`` reaches."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
 
 
 def _kind(formatter: logging.Formatter | None) -> str:

@@ -1,7 +1,8 @@
 """``--log-config`` in every form that uvicorn takes, handed to :mod:`logging.config` with uvicorn's names made ours.
 
-A file made for uvicorn names its loggers and its formatter classes. They are replaced by ours before anything is
-configured, so that such a file works without uvicorn. Errors come out as one sentence that names the file.
+A file made for uvicorn names its loggers and its formatter classes, one made for gunicorn the loggers of that. They
+are replaced by ours before anything is configured, so that such a file works without either server. Errors come out as
+one sentence that names the file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _CLASSES = {
     f"uvicorn.logging.{name}": f"devserver.observe.logging.{name}"
     for name in ("DefaultFormatter", "AccessFormatter", "ColourizedFormatter")
 }
+_GUNICORN = {"gunicorn.error": "devserver", "gunicorn.access": "devserver.access"}
 _STREAM_HANDLERS = {"logging.StreamHandler", "StreamHandler"}
 _OUR_STREAM_HANDLER = "devserver.observe.logging.StreamHandler"
 
@@ -91,10 +93,12 @@ def translate(config: Mapping[str, Any]) -> dict[str, Any]:
                 formatter[key] = _CLASSES.get(formatter[key], formatter[key])
     loggers = result.get("loggers")
     if isinstance(loggers, dict):
-        # A logger that is configured under our own name as well keeps that.
+        # A logger that is configured under our own name as well keeps that, and uvicorn's comes before gunicorn's: an
+        # app that runs under both has the lines of its requests in the former.
         renamed = {_our_name(name): value for name, value in loggers.items() if _our_name(name) != name}
-        kept = {name: value for name, value in loggers.items() if _our_name(name) == name}
-        result["loggers"] = loggers = {**renamed, **kept}
+        kept = {name: value for name, value in loggers.items() if _our_name(name) == name and name not in _GUNICORN}
+        of_gunicorn = {ours: loggers[name] for name, ours in _GUNICORN.items() if name in loggers}
+        result["loggers"] = loggers = {**of_gunicorn, **renamed, **kept}
         handlers = result.get("handlers")
         ours = {
             handler
@@ -185,7 +189,7 @@ def _translate_ini(source: RawConfigParser) -> RawConfigParser:
         if section.startswith("formatter_"):
             _replace(result, section, "class", lambda value: _CLASSES.get(value, value))
         elif section.startswith("logger_"):
-            _replace(result, section, "qualname", _our_name)
+            _replace(result, section, "qualname", lambda name: _GUNICORN.get(name, _our_name(name)))
             if result.get(section, "qualname", raw=True, fallback="").partition(".")[0] == "devserver":
                 ours |= {name.strip() for name in result.get(section, "handlers", raw=True, fallback="").split(",")}
     for name in ours:

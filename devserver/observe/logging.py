@@ -33,7 +33,7 @@ from devserver.events import (
     ServerStopping,
     WorkerDied,
 )
-from devserver.observe import log_config
+from devserver.observe import foreign_loggers, log_config
 from devserver.observe.access_format import RESET, status_text
 from devserver.observe.escaping import escape_text, printable
 from devserver.observe.writer import EXIT_WAIT_S, Outlet, Pump
@@ -77,7 +77,6 @@ def configure(config: Config) -> None:
             _adjust(settings, config)
         log_config.apply(settings, log_config.describe(config.log_config))
         _give_colors()
-        _adopt_uvicorn()
     if config.log_level is not None:
         level = LEVELS[config.log_level.lower()] if isinstance(config.log_level, str) else config.log_level
         for name in ("devserver", "devserver.error", "devserver.access"):
@@ -89,6 +88,7 @@ def configure(config: Config) -> None:
     elif config.access_log_file != "-" and config.log_config is not None:
         # The file takes the place of our own handler; handlers of the user's keep theirs.
         access.handlers = [handler for handler in access.handlers if not is_our_access_handler(handler)]
+    foreign_loggers.offer(handlers=config.log_config is not None)
 
 
 def _adjust(settings: dict[str, Any], config: Config) -> None:
@@ -113,13 +113,6 @@ def _give_colors() -> None:
             if isinstance(formatter, ColourizedFormatter) and formatter.use_colors is None:
                 stream = getattr(handler, "stream", None)
                 handler.setFormatter(formatter.with_colors(stream is not None and wants_colors(stream, os.environ)))
-
-
-def _adopt_uvicorn() -> None:
-    """Lets what an app writes to uvicorn's loggers come out where ours does, unless uvicorn itself set them up."""
-    theirs = logging.getLogger("uvicorn")
-    if not theirs.handlers:
-        theirs.parent = logging.getLogger("devserver")
 
 
 def reopen_files() -> None:
@@ -245,7 +238,8 @@ class AccessFormatter(ColourizedFormatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``timestamp`` (RFC 3339, UTC, ms), ``level``, ``logger``, ``message`` and ``exception``.
 
-    Access records give the members of the access lines of ``--log-format json`` as well.
+    Access records give the members of the access lines of ``--log-format json`` as well. What a program adds with
+    ``extra={...}`` becomes members under the same names, unless one of the above has the name.
     """
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -263,12 +257,42 @@ class JsonFormatter(logging.Formatter):
         access = record.__dict__.get("access")
         if isinstance(access, dict):
             members.update(access)
+        for name, value in record.__dict__.items():
+            if name not in _NO_EXTRA:
+                members.setdefault(str(name), value)
         text = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         if text:
             members["exception"] = text
         if record.stack_info:
             members["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(members, separators=(",", ":"), default=repr)
+        return _to_json(members)
+
+
+_NO_EXTRA = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "access",
+    "asctime",
+    "color_message",
+    "duration_ms",
+    "line",
+    "message",
+    "taskName",
+}
+"""Attributes of a record that nobody has added with ``extra``."""
+
+
+def _to_json(members: Mapping[str, Any]) -> str:
+    """One JSON object; a member that JSON cannot hold (NaN, a cycle, a key that is no text) is shown by its repr."""
+    try:
+        return json.dumps(members, separators=(",", ":"), default=repr, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps({name: _holdable(value) for name, value in members.items()}, separators=(",", ":"))
+
+
+def _holdable(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value, default=repr, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
 
 
 class StreamHandler(logging.StreamHandler[TextIO]):
@@ -360,16 +384,21 @@ def is_our_access_handler(handler: logging.Handler) -> bool:
 
 
 class LogObserver:
-    """Turns events into records of the logger ``devserver.error``.
+    """Turns events into records of the logger ``devserver.error``, or of one that stands in for it
+    (:mod:`devserver.observe.foreign_loggers`).
 
     :param config: decides nothing yet that the loggers' own settings do not.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._logger = logging.getLogger("devserver.error")
+        self._ours = logging.getLogger("devserver.error")
         self._refusals = 0
         self._refused_since = 0.0
+
+    @property
+    def _logger(self) -> logging.Logger:
+        return foreign_loggers.stand_in(self._ours, foreign_loggers.ERROR)
 
     def attach(self, emitter: Emitter, *, told_elsewhere: bool = False, worker: bool = False) -> None:
         """Listens to everything that is worth a line.

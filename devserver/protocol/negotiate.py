@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from devserver.errors import AppContractError, ConfigError
-from devserver.protocol.http1.exchange import COMPLETE, Exchange, means_disconnected
+from devserver.protocol.http1.exchange import AWAITING_BODY, COMPLETE, Exchange, is_thrown_away
 from devserver.protocol.http1.refusal import Refusal
-from devserver.protocol.http1.response import SWITCHING_PROTOCOLS, encode_headers
+from devserver.protocol.http1.response import HAS_DATE, HAS_SERVER, SWITCHING_PROTOCOLS, encode_headers
 from devserver.protocol.websocket import handshake
-from devserver.protocol.websocket.connection import WebSocketConnection
+from devserver.protocol.websocket.connection import WebSocketConnection, WebSocketDisconnected
 
 if TYPE_CHECKING:
     from devserver.app.types import Message, Scope
@@ -30,6 +30,8 @@ _OURS = frozenset(
     b"transfer-encoding upgrade".split()
 )
 """Fields of the 101 response that are not the app's to send."""
+_CAUSES_MAX = 16
+"""Exceptions that are followed from the one that left the app to the one that ``send`` raised."""
 
 
 def open_websocket(connection: Http1Connection, head: bytes, line: RequestLine, scope: Scope) -> Exchange | None:
@@ -96,12 +98,14 @@ class Opening(Exchange):
             app: Any = state.app
             result = await app(self.scope, websocket.receive, websocket.send)
         except BaseException as exc:
-            if websocket.app_ended(raised=True):
-                self._websocket_raised(exc)
-            else:
-                self._app_raised(exc)
+            if is_thrown_away(exc):
+                raise
+            self._websocket_raised(exc, accepted=websocket.app_ended(raised=True))
         else:
-            if not websocket.app_ended(raised=False) or result is not None:
+            accepted = websocket.app_ended(raised=False)
+            if not accepted and self.stage == AWAITING_BODY:
+                self._complete_denial()
+            if not accepted or result is not None:
                 self._app_returned(result)
         finally:
             if state.bounded:
@@ -109,6 +113,9 @@ class Opening(Exchange):
             if self.task is not None:
                 state.tasks.discard(self.task)
                 self.task = None
+
+    def end_turn(self) -> None:
+        """Keeps the head of a denial response for its first body message, whether or not the app suspends between."""
 
     @property
     def target(self) -> bytes:
@@ -124,14 +131,14 @@ class Opening(Exchange):
         """Answers 101 and lets the WebSocket take over the transport (RFC 6455 §4.2.2)."""
         connection = self.connection
         state = connection.state
+        pairs, subprotocol = self._own_fields(headers, subprotocol)
         fields, agreement = handshake.answer(self._offer, subprotocol, compress=state.config.ws_per_message_deflate)
-        pairs = [(bytes(name), bytes(value)) for name, value in headers]
-        for name, _ in pairs:
-            if name.lower() in _OURS:
-                raise AppContractError(f"The field {name!r:.80} of a WebSocket handshake is the server's to send.")
         lines = b"".join(b"%b: %b\r\n" % field for field in fields)
-        block = encode_headers(pairs)[0]
-        head = SWITCHING_PROTOCOLS + state.default_headers + b"connection: Upgrade\r\n" + lines + block + b"\r\n"
+        block, _, flags = encode_headers(pairs)
+        default = state.default_headers
+        if flags & (HAS_DATE | HAS_SERVER):
+            default = state.headers_without(date=bool(flags & HAS_DATE), server=bool(flags & HAS_SERVER))
+        head = SWITCHING_PROTOCOLS + default + b"connection: Upgrade\r\n" + lines + block + b"\r\n"
         self.stage = COMPLETE
         if connection.logs_requests:
             self.status = 101
@@ -143,22 +150,103 @@ class Opening(Exchange):
         self._websocket.write_paused = connection.write_paused
         self._websocket.take_over(connection.transport, received, agreement, eof=connection.eof)
 
+    def _own_fields(
+        self, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None
+    ) -> tuple[list[tuple[bytes, bytes]], str | None]:
+        """The app's fields without those that the server sends, and the subprotocol, which some apps send as a field.
+
+        :raises AppContractError: a field is not a pair of byte strings.
+        """
+        pairs = []
+        for field in headers:
+            try:
+                name, value = (part if isinstance(part, bytes) else _bytes(part) for part in field)
+            except (TypeError, ValueError) as exc:
+                raise AppContractError(f"The headers of a WebSocket must be pairs of byte strings: {exc}.") from exc
+            lowered = name.lower()
+            if lowered not in _OURS:
+                pairs.append((name, value))
+                continue
+            if lowered == b"sec-websocket-protocol":
+                chosen = value.strip().decode("latin-1")
+                if subprotocol is None and chosen in self._offer.subprotocols:
+                    subprotocol = chosen
+                if subprotocol == chosen:
+                    continue
+            self.connection.state.warn_once(
+                lowered.decode("latin-1"),
+                f"The app accepted a WebSocket with the header {name!r}: {value!r:.80}, which is the server's to send. "
+                "It was left out.",
+            )
+        return pairs, subprotocol
+
     async def respond(self, message: Message) -> None:
         """Sends one message of an ordinary response."""
         await self.send(message)
 
-    def _websocket_raised(self, exc: BaseException) -> None:
-        """The WebSocket has been closed with 1011; what is left is to tell of it."""
-        if isinstance(exc, asyncio.CancelledError) or means_disconnected(exc):
+    def _complete_denial(self) -> None:
+        """Sends a denial response whose app has returned without a body message."""
+        if self.connection.lost:
             return
-        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
-            self.connection.state.on_fatal(exc)
+        try:
+            self._send_body(b"", more_body=False)
+        except AppContractError:
+            # Its Content-Length promises a body; the app is told that it has not completed the response.
+            return
+        self.connection.state.warn_once(
+            "denial",
+            'The app returned after "websocket.http.response.start" without a body message. An empty body was sent.',
+        )
+
+    def _websocket_raised(self, exc: BaseException, *, accepted: bool) -> None:
+        """Tells of an exception that left the app. An open WebSocket has been closed with 1011 already."""
+        if isinstance(exc, BaseExceptionGroup):
+            # Tasks that failed because the client has gone do not hide the one that failed by itself.
+            _, rest = exc.split(lambda each: _means_end_of(each, self._websocket))
+            exc = rest or exc
+        if _means_end_of(exc, self._websocket):
+            if not accepted and self.stage != COMPLETE and not self.connection.lost:
+                self.connection.abandon(self)
+            return
+        if not accepted:
+            self._app_raised(exc)
+            return
+        state = self.connection.state
+        if self.task in state.cancelled and isinstance(exc, asyncio.CancelledError):
+            return
+        if isinstance(exc, KeyboardInterrupt):
+            state.on_fatal(exc)
         self._announce(exc)
 
     def disconnect(self, *, lost: bool) -> None:
         """The client has gone before it was answered."""
         super().disconnect(lost=lost)
         self._websocket.client_gone()
+
+
+def _means_end_of(exc: BaseException | None, websocket: WebSocketConnection) -> bool:
+    """Whether an exception is what ``send`` of this WebSocket raised, or was raised in its place.
+
+    In its place stand an exception raised from it, and one that is raised while it is handled and is named after it:
+    Starlette has a WebSocketDisconnect of its own. Anything else that is raised in a handler is a mistake of the app.
+    """
+    for _ in range(_CAUSES_MAX):
+        if isinstance(exc, WebSocketDisconnected):
+            return exc.websocket is websocket
+        if isinstance(exc, BaseExceptionGroup):
+            return all(_means_end_of(each, websocket) for each in exc.exceptions)
+        if exc is None:
+            return False
+        if exc.__cause__ is None and "disconnect" not in type(exc).__name__.lower():
+            return False
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+def _bytes(part: object) -> bytes:
+    if not isinstance(part, (bytearray, memoryview)):
+        raise TypeError(f"{type(part).__name__} is none")
+    return bytes(part)
 
 
 def _hand_over(connection: Http1Connection, head: bytes, make: Callable[..., Any]) -> None:

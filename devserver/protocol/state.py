@@ -18,6 +18,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from devserver.events import Notice
+from devserver.protocol.http1.large_body import READ_BYTES
 from devserver.protocol.http1.limits import Limits
 from devserver.protocol.http1.response import status_line
 from devserver.protocol.http1.target import raw_path
@@ -37,9 +38,6 @@ EXTENSIONS = {
     "trailers": "http.response.trailers",
 }
 """HTTP extensions of ASGI by their names in ``--extensions``."""
-
-WARNINGS_MAX = 64
-"""Max different warnings about an app: their texts have a method and a status in them, which apps choose."""
 
 BATCH = 64
 """How many apps run before their responses are written; bounds how long one waits, and how much memory they take."""
@@ -96,8 +94,8 @@ class Exchange(Protocol):
     def suspended(self, task: asyncio.Task[None]) -> None:
         """``run`` has not come to its end in the first step of ``task``, or has not begun."""
 
-    def release_head(self) -> None:
-        """Writes the head when it is still held."""
+    def end_turn(self) -> None:
+        """Writes what is held until the end of the turn."""
 
     def cancel_if_idle(self, now: float) -> bool:
         """Cancels the app when it has ignored the loss for too long; True when nothing is left to watch."""
@@ -176,7 +174,7 @@ class ServerState:
         self.trusted_peers: TrustedPeers | None = None
         self.forwarded: ForwardedHeaders | None = None
         if config.proxy_headers:
-            self.trusted_peers = TrustedPeers(config.forwarded_allow_ips or "127.0.0.1,::1")
+            self.trusted_peers = TrustedPeers(config.trusted_proxies)
             self.forwarded = ForwardedHeaders(config.forwarded_headers, self.trusted_peers)
         self.root_path = config.root_path
         self.root_path_raw = raw_path(config.root_path)
@@ -185,8 +183,10 @@ class ServerState:
         self._task: Any = asyncio.Task  # Any: eager_start is unknown to the type stubs of Python 3.11.
         self._eager = sys.version_info >= (3, 12) and loop.get_task_factory() is None
         self._context = contextvars.Context() if config.reset_contextvars else context
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
+        """What large bodies are read into."""
         self._listed: list[Connection] = []
-        self._held_heads: list[Exchange] = []
+        self._held: list[Exchange] = []
         self.bounded = config.limit_concurrency is not None
         """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
@@ -229,10 +229,10 @@ class ServerState:
 
     # What apps do
 
-    def warn_once(self, text: str) -> None:
-        """Warns about something that the app does against its contract, and that was mended; each text once."""
-        if text not in self._warned and len(self._warned) < WARNINGS_MAX:
-            self._warned.add(text)
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warns about a mistake of the app that was put right; once for each ``kind``."""
+        if kind not in self._warned:
+            self._warned.add(kind)
             self.emitter.emit(Notice("warning", text))
 
     def cancel(self, task: asyncio.Task[None]) -> None:
@@ -297,17 +297,17 @@ class ServerState:
                 connection.listed = False
         return kept
 
-    def hold_head(self, exchange: Exchange) -> None:
-        """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""
-        if not self._held_heads:
-            self.loop.call_soon(self.release_heads)
-        self._held_heads.append(exchange)
+    def hold(self, exchange: Exchange) -> None:
+        """Has ``exchange`` write what it holds at the end of this turn."""
+        if not self._held:
+            self.loop.call_soon(self.end_turn)
+        self._held.append(exchange)
 
-    def release_heads(self) -> None:
-        """Writes the heads that no body has followed."""
-        held, self._held_heads = self._held_heads, []
+    def end_turn(self) -> None:
+        """Writes what apps have sent before they suspended."""
+        held, self._held = self._held, []
         for exchange in held:
-            exchange.release_head()
+            exchange.end_turn()
 
     # Other protocols
 
@@ -396,6 +396,17 @@ class ServerState:
             if connection in self._waiting:
                 self._waiting.remove(connection)
             self.wake_waiting()
+
+
+def unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes in the buffer of a transport.
+
+    asyncio's TLS transport has none to ask between the end of its socket and ``connection_lost``.
+    """
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:
+        return 0
 
 
 def load_parser(http: object) -> tuple[Callable[[object], Any], tuple[type[Exception], ...], type[Exception]]:

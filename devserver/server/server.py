@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import importlib
 import os
 import signal
@@ -35,7 +36,9 @@ from devserver.events import Emitter, Notice, ServerReady, ServerStarting, Serve
 from devserver.protocol.state import FailureResponse, ServerState
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
+from devserver.server.allocator import keep_freed_memory
 from devserver.server.connections import Sweep, cancel, drain
+from devserver.server.doubled import Doubled
 from devserver.server.durations import CANCEL_S
 from devserver.server.proxied import ProxyAcceptor
 from devserver.server.tls import ssl_context
@@ -107,12 +110,21 @@ class Server:
         self._sweep: Sweep | None = None
         self._fatal: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._exit = _Flag()
-        self._force = _Flag()
         self._captured_signals: list[int] = []
+        self._doubled = Doubled()
         self._capturing = False
         self._original_handlers: dict[int, Any] = {}
         """Kept afterwards: a server that began to capture later restores our handler when it ends, see _restore()."""
+
+    # Made on first use, because subclasses set should_exit before they call __init__.
+
+    @functools.cached_property
+    def _exit(self) -> _Flag:
+        return _Flag()
+
+    @functools.cached_property
+    def _force(self) -> _Flag:
+        return _Flag()
 
     @property
     def should_exit(self) -> bool:
@@ -148,15 +160,19 @@ class Server:
         :param sockets: bound sockets to serve on instead of the addresses in the settings.
         :raises DevserverError: an address cannot be bound, or the app does not load or start.
         """
-        self._loop = asyncio.get_running_loop()
-        self._exit.attach(self._loop)
-        self._force.attach(self._loop)
+        self._attach()
         try:
             with self.capture_signals():
                 await self._serve(sockets)
         finally:
             self._exit.detach()
             self._force.detach()
+
+    def _attach(self) -> None:
+        """Lets :attr:`should_exit` and :attr:`force_exit` wake the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._exit.attach(self._loop)
+        self._force.attach(self._loop)
 
     async def _serve(self, sockets: list[socket.socket] | None) -> None:
         try:
@@ -205,30 +221,33 @@ class Server:
 
     def _load(self) -> ASGIApp:
         if self.target is None:
-            given = self._app if self._app is not None else self.config.app
-            if given is None or isinstance(given, str):
-                self.target = find_target(self.config, Path.cwd())
-            else:
-                self.target = Target(app=given, factory=self.config.factory)
+            self.target = target_of(self.config, self._app)
         if self._app is not None:
             return self._app
         put_in = home(self.config.mode, self.config.env_file)
         return load_app(self.target, interface=self.config.interface, wsgi=WsgiOptions.of(self.config), put_in=put_in)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Runs lifespan startup, then listens. :attr:`started` says whether it got that far: a signal may stop it.
 
+        :meth:`serve` calls it. A program may do so instead, and then :meth:`main_loop` and :meth:`shutdown`.
+
+        :param sockets: see :meth:`serve`.
         :raises AppStartupError: lifespan startup failed or took longer than ``timeout_startup``.
         :raises BindError: somebody else came to listen on the address meanwhile.
+        :raises DevserverError: see :meth:`prepare`.
         """
+        self._attach()
+        self.prepare(sockets)
         loop = asyncio.get_running_loop()
         target, app = self.target, self._loaded_app
         if target is None or app is None or self._listeners is None:
-            raise AssertionError("startup() is called by serve(), which prepares first")
+            raise AssertionError("prepare() sets them")
         first_party = FirstParty(project_root(target, Path.cwd()), self.config.reload_dirs or ())
-        self.lifespan = Lifespan(app, mode=self.config.lifespan, emitter=self.emitter, first_party=first_party)
+        self.lifespan = self._make_lifespan(app, first_party)
         if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
             return
+        keep_freed_memory(os.environ)
         self.server_state = state = ServerState(
             self.config,
             app,
@@ -263,12 +282,15 @@ class Server:
             )
         )
 
+    def _make_lifespan(self, app: ASGIApp, first_party: FirstParty) -> Lifespan:
+        return Lifespan(app, mode=self.config.lifespan, emitter=self.emitter, first_party=first_party)
+
     def _build_routes(self, app: ASGIApp) -> None:
         """Before anybody waits for an answer."""
         introspect.build_routes(app)
 
     async def _listen(self, state: ServerState, listeners: Sequence[Listener]) -> None:
-        chosen = connection_class(self.config.http)
+        chosen = self._connection_class()
         if self.config.ws not in ("auto", "none"):
             # A wrong name is told at the start; what our own takes is imported with the first WebSocket.
             from devserver.protocol.negotiate import load_class
@@ -288,6 +310,9 @@ class Server:
                 make, sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
             )
             self.servers.append(server)
+
+    def _connection_class(self) -> Callable[..., asyncio.BaseProtocol]:
+        return connection_class(self.config.http)
 
     async def main_loop(self) -> None:
         """Serves until :attr:`should_exit`. :meth:`on_tick` is asked once a second, ten times if it is overridden."""
@@ -313,10 +338,11 @@ class Server:
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops accepting, lets requests finish within ``timeout_graceful_shutdown``, cancels the rest, and runs
-        lifespan shutdown within ``timeout_shutdown``. :attr:`force_exit` cuts every step short."""
+        lifespan shutdown within ``timeout_shutdown``. :attr:`force_exit` cuts every step short. Does nothing before
+        :meth:`startup` has got so far."""
         state, lifespan = self.server_state, self.lifespan
-        if state is None or lifespan is None:
-            raise AssertionError("shutdown() is called by serve(), after startup()")
+        if state is None or lifespan is None or self._sweep is None:
+            return
         self.emitter.emit(ServerStopping(os.getpid(), len(state.connections), len(state.tasks)))
         # One turn accepts what the kernel has connected, one reads what those and the idle ones have sent.
         await asyncio.sleep(0)
@@ -336,8 +362,8 @@ class Server:
             await cancel(state)
         if not self.force_exit:
             await self._unless(self._force, lifespan.shutdown(self.config.timeout_shutdown))
-        if self._sweep is not None:
-            self._sweep.stop()
+        self._sweep.stop()
+        self._sweep = None
         self.emitter.emit(ServerStopped(os.getpid()))
 
     @contextlib.contextmanager
@@ -369,14 +395,28 @@ class Server:
             signal.raise_signal(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
-        """The signal handler: the first signal stops gracefully, the second one at once."""
-        self._captured_signals.append(sig)
+        """Stops gracefully on the first signal, and at once on the second one.
+
+        A second signal within half a second of the first is the same one, delivered twice.
+        """
+        is_same = self._doubled.is_same(time.monotonic())
+        if not is_same or sig not in self._captured_signals:
+            self._captured_signals.append(sig)
+        if is_same:
+            return
         if self._loading:
             raise _LoadInterrupted
         if self.should_exit:
             self.force_exit = True
         else:
             self.should_exit = True
+
+    def own_descriptors(self) -> list[int]:
+        """Returns the numbers of the listening sockets and of the clients' that are open now."""
+        listening_ = [listener.socket.fileno() for listener in self._listeners or ()]
+        connections = [] if self.server_state is None else [*self.server_state.connections]
+        found = listening_ + [_descriptor(getattr(each, "transport", None)) for each in connections]
+        return [fd for fd in found if fd >= 0]
 
     def _on_limit(self) -> None:
         state = self.server_state
@@ -412,6 +452,13 @@ class Server:
         return False
 
 
+def _descriptor(transport: Any) -> int:
+    """The number of the socket under ``transport``; -1 when it has none any more."""
+    with contextlib.suppress(AttributeError, OSError, RuntimeError):
+        return int(transport.get_extra_info("socket").fileno())
+    return -1
+
+
 def _restore(number: int, handler: Any) -> None:
     """Gives a signal back to ``handler``, in whatever order the servers of one program come and go."""
     on_top = getattr(signal.getsignal(number), "__self__", None)
@@ -439,7 +486,9 @@ class _Flag:
         return self._event
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wakes ``loop`` from now on."""
+        """Wakes ``loop`` from now on; nothing when it does so already."""
+        if self._loop is loop:
+            return
         self._event = asyncio.Event()
         self._loop = loop
         self._follow()
@@ -468,6 +517,17 @@ class _Flag:
             self.event.set()
         else:
             self.event.clear()
+
+
+def target_of(config: Config, app: Any = None) -> Target:
+    """What to load: ``app``, or the one of the settings, or the one that is found.
+
+    :raises AppLoadError: none is found.
+    """
+    given = app if app is not None else config.app
+    if given is None or isinstance(given, str):
+        return find_target(config, Path.cwd())
+    return Target(app=given, factory=config.factory)
 
 
 def connection_class(http: Any) -> Callable[..., asyncio.BaseProtocol]:

@@ -20,7 +20,7 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader
-from devserver.supervisor import forker, imports
+from devserver.supervisor import children, descriptors, forker, imports
 from devserver.supervisor.file_recorder import IN_MEMORY
 from devserver.supervisor.generators import generators
 from devserver.supervisor.import_record import ImportRecord, names_hash
@@ -142,12 +142,14 @@ class Checkpoints:
         :param origins: of the modules that were imported ahead of the app.
         """
         record = self._record()
+        # It goes on as the worker, with all that this one has.
+        known = descriptors.held()
         random_state = random.getstate()
         ours, theirs = socket.socketpair()
         # This fork is no effect of the app's.
         self._recording = False
         try:
-            child = forker.fork()
+            child = children.fork(known, [ours.fileno()])
         except OSError:
             # No more processes, or no memory: then there is none.
             ours.close()

@@ -13,21 +13,13 @@ import os
 import select
 import signal
 import socket
-import warnings
 from typing import Any
 
-from devserver.supervisor import imports
+from devserver.supervisor import children, descriptors, imports
 from devserver.supervisor.channel import encode
 from devserver.supervisor.generators import generators
 from devserver.supervisor.plan import FORK, HOST, RETIRE
 from devserver.supervisor.threads import Threads
-
-
-def fork() -> int:
-    """``os.fork()`` where it is known which threads there are; CPython warns of any."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def say(sock: socket.socket, message: dict[str, Any]) -> None:
@@ -65,6 +57,8 @@ class Forker:
         # no garbage (141 objects of a FastAPI app's), and looking for it first would take 24 ms of every start.
         gc.freeze()
         self._threads = Threads(accepted=True) if threads is None else threads
+        # What was imported may have opened something; what comes later is for one child, or ours.
+        self._known = descriptors.without(descriptors.held(), [sock.fileno(), *self._children])
         self.origins = imports.origins() if origins is None else origins
 
     def serve(self) -> socket.socket | None:
@@ -100,7 +94,12 @@ class Forker:
             os.close(channel_fd)
             say(self._sock, {"is": "refused", "reason": reason})
             return None
-        pid = fork()
+        try:
+            pid = children.fork(self._known, [channel_fd])
+        except OSError as exc:
+            os.close(channel_fd)
+            say(self._sock, {"is": "refused", "reason": str(exc)})
+            return None
         if pid:
             os.close(channel_fd)
             pidfd = os.pidfd_open(pid)

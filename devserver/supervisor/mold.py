@@ -9,6 +9,7 @@ imported it cannot be forked, and says so; its workers then import it themselves
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -22,14 +23,16 @@ from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, to_json
 from devserver.observe import logging, writer
-from devserver.supervisor import imports, threads
+from devserver.supervisor import children, descriptors, ending, imports, life, threads
 from devserver.supervisor.channel import Inbox, encode
-from devserver.supervisor.forker import fork
 from devserver.supervisor.generators import generators
+from devserver.supervisor.handle import kill_group
 from devserver.supervisor.post import Job, Post
 from devserver.supervisor.prefork_worker import import_ahead, prepare_process, work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from devserver.app.types import ASGIApp
     from devserver.supervisor.channel import Message
     from devserver.supervisor.threads import Threads
@@ -41,12 +44,17 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     """The whole life of the process, and of the workers that are forked from it."""
     app: ASGIApp | None = None
     code = EXIT_OK
+    master = os.getppid()
+    os.setsid()
     # Threads of native libraries are seen on Linux only.
     probe = imports.Probe((), to_fork=True, files=False) if threads.are_visible() else None
     gc.disable()
     writer.take_turns()
+    children.make_ordinary(lambda: [sock.fileno()])
     try:
         prepare_process(job)
+        # Not before: the kernel forgets it when a process becomes another user.
+        life.end_with(master)
         logging.configure(job.config)
         with contextlib.nullcontext() if probe is None else probe:
             app = load_app(
@@ -71,13 +79,18 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         app = None
     if app is None:
         writer.flush(1.0)
+        ending.end_children()
         os._exit(code)
     generators.settle()
     import_ahead(job.config)
+    # From here on the end of the channel tells it, and what the import has started can be ended as well.
+    life.outlive()
+    caster = _Caster(sock, None if probe is None else probe.threads)
     _say(sock, {"is": "ready"})
-    post = _Caster(sock, None if probe is None else probe.threads).serve()
+    post = caster.serve()
     if post is None:
-        os._exit(EXIT_OK)
+        # With what the import has started: its workers have gone, or go.
+        ending.end_group()
     imports.be_apart()
     work(job, post, app)
 
@@ -98,6 +111,8 @@ class _Caster:
         self._row = self._age = 0
         self._wanted = 0
         self._fds: list[int] = []
+        # All that the app has opened, and nothing that comes for a worker.
+        self._known = descriptors.without(descriptors.held(), [sock.fileno()])
 
     def serve(self) -> Post | None:
         """Forks until the master has gone or wants no more; in a child, what the child is to do."""
@@ -127,7 +142,7 @@ class _Caster:
                 self._row, self._age = int(message["row"]), int(message["age"])
                 self._wanted, self._fds = int(message["descriptors"]), []
             case "with":
-                self._fds.append(int(message["fd"]))
+                self._fds.append(-1 if message["fd"] is None else int(message["fd"]))
                 if len(self._fds) == self._wanted:
                     return self._fork(poll)
             case "retire":
@@ -137,19 +152,26 @@ class _Caster:
         return None
 
     def _fork(self, poll: select.poll) -> Post | None:
-        channel, dump, *listeners = self._fds
+        fds, self._fds = self._fds, []
         started = threads.python_thread() if self._seen is None else ", ".join(left.name for left in self._seen.loud())
         if started:
-            for fd in self._fds:
-                os.close(fd)
+            _close(fds)
             why = f"a thread has been started in it after the import ({started})"
             _say(self._sock, {"is": "refused", "why": why})
             return None
-        pid = fork()
+        try:
+            if -1 in fds:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            pid = children.fork(self._known, fds)
+        except OSError as exc:
+            _close(fds)
+            _say(self._sock, {"is": "failed", "why": str(exc)})
+            return None
         if not pid:
             self._sock.close()
             for pidfd in self._children:
                 os.close(pidfd)
+            channel, dump, *listeners = fds
             return Post(
                 socket.socket(fileno=channel),
                 [socket.socket(fileno=fd) for fd in listeners],
@@ -157,8 +179,8 @@ class _Caster:
                 self._row,
                 self._age,
             )
-        for fd in self._fds:
-            os.close(fd)
+        # First, since it makes room.
+        _close(fds)
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = pid
         poll.register(pidfd, select.POLLIN)
@@ -168,8 +190,16 @@ class _Caster:
     def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)
         os.close(pidfd)
+        # Before it is reaped, so that the number of the group cannot belong to anybody else yet.
+        kill_group(pid)
         _, status = os.waitpid(pid, 0)
         _say(self._sock, {"is": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _why_not(probe: imports.Probe | None) -> str:

@@ -37,15 +37,15 @@ class Observers:
     :param config: the settings of logging and of the access log.
     :param told_by: where a UI tells what happens to the server, only requests become log lines, unless the person
         asked for logs of a form of their own; where the supervisor's log does, never anything else.
-    :param shown: a UI shows requests, so that they become no log lines, save those that go to a file.
+    :param shown: a UI shows requests, so that they become no log lines, save those that go to a file or to handlers of
+        the app's own.
     :raises ConfigError: the log config, the access log's file or its format is not usable.
     """
 
     def __init__(self, config: Config, emitter: Emitter, *, told_by: Teller, shown: bool = False) -> None:
         logging.configure(config)
-        self._access_log = AccessLog(config)
-        if not shown or config.access_log_file != "-":
-            self._access_log.attach(emitter)
+        self._access_log = AccessLog(config, shown=shown)
+        self._access_log.attach(emitter)
         told_elsewhere = told_by == "supervisor" or (told_by == "ui" and not _has_own_form(config))
         logging.LogObserver(config).attach(emitter, told_elsewhere=told_elsewhere, worker=told_by == "master")
 

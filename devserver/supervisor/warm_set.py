@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from devserver.config.import_name import SERVER_MODULES
+
 FILE = Path(".devserver", "warm.json")
 """Where it is kept, seen from the project's root."""
 _VERSION = 2
@@ -98,8 +100,8 @@ class WarmSet:
         own = set()
         with contextlib.suppress(OSError):
             own = {name.partition(".")[0] for name in os.listdir(search_path)}
-        # What devserver itself has imported comes before the project's in a fresh process, too.
-        hidden = (own & {name.partition(".")[0] for name in self.modules}) - sys.modules.keys()
+        # What devserver itself has imported, or imports first, comes before the project's in a fresh process, too.
+        hidden = (own & {name.partition(".")[0] for name in self.modules}) - sys.modules.keys() - SERVER_MODULES
         if hidden:
             self.drop(dict.fromkeys(hidden, "is hidden by a module of the project"))
         return bool(hidden)

@@ -61,10 +61,31 @@ def test_words_become_options(words: list[str], found: dict[str, object]) -> Non
         (["--reload", "--no-reload"], "--reload and --no-reload contradict each other."),
         (["a", "b"], "dev run takes one app: a and b are two."),
         (["--preload"], "--preload is an option of dev prod, not of dev run."),
+        (["--daemon"], "--daemon is an option of gunicorn: dev prod understands it, dev run does not."),
+        (["-k", "x"], "-k is an option of gunicorn: dev prod understands it, dev run does not."),
     ],
 )
 def test_wrong_words_get_one_sentence(words: list[str], sentence: str) -> None:
     assert refused(*words) == sentence
+
+
+def test_e_names_the_app_or_a_variable_whatever_the_command() -> None:
+    assert read(["-e", "shop:app"], "prod") == {"entrypoint": "shop:app"}
+    assert read(["-eshop:make(debug=True)"], "prod") == {"entrypoint": "shop:make(debug=True)"}
+    assert read(["-e", "A=b:c", "-e", "B="], "prod") == {"env": ["A=b:c", "B="]}
+    with pytest.raises(UsageError, match=r"^-e shop is no variable\.$") as caught:
+        read(["-e", "shop"], "prod")
+    assert caught.value.hint == "Write -e NAME=VALUE, or --entrypoint module:attribute for the app."
+    with pytest.raises(UsageError, match=r"^-e DEBUG=1 names no app: in dev run, -e is --entrypoint\.$"):
+        read(["-e", "DEBUG=1"])
+
+
+def test_p_is_no_port() -> None:
+    assert read(["-p", "a.pid"], "prod") == {"pid": "a.pid"}
+    for words, command in ((["-p", "8000"], "run"), (["-p", "8000"], "prod"), (["-p8000"], "prod")):
+        with pytest.raises(UsageError, match="pid") as caught:
+            read(words, command)
+        assert "--port" in caught.value.hint
 
 
 def test_every_option_of_uvicorn_is_taken_by_its_name() -> None:

@@ -54,7 +54,7 @@ def test_error_has_a_remedy_and_exit_code_1(tmp_path: Path) -> None:
     done = doctor(tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith(f"error: No app found in {tmp_path}")
-    assert "\n  hint: Name it: " in done.stdout
+    assert "\n  hint: Say where it is: " in done.stdout
     assert "1 error" in done.stdout.splitlines()[-1]
     first = found(doctor(tmp_path, "--json"))[0]
     assert first["severity"] == "error"

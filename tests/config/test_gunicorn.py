@@ -76,6 +76,15 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("bind = ['127.0.0.1:1', 'unix:/x']", {"bind": ("127.0.0.1:1", "unix:/x")}),
         ("max_requests = 100\nmax_requests_jitter = 5", {"limit_max_requests": 100, "limit_max_requests_jitter": 5}),
         ("max_requests = 0", {"limit_max_requests": None}),
+        (
+            "logconfig_dict = {'loggers': {'gunicorn.access': {'level': 'ERROR'}}}",
+            {
+                "log_config": {
+                    **gunicorn._LOG_DEFAULTS,
+                    "loggers": {"gunicorn.access": {"level": "ERROR"}},
+                }
+            },
+        ),
         ("timeout = 60\ngraceful_timeout = 10\nkeepalive = 3", {"timeout_worker": 60, "timeout_keep_alive": 3}),
         ("accesslog = None", {"access_log": False}),
         ("accesslog = 'a.log'", {"access_log": True, "access_log_file": "a.log"}),
@@ -86,6 +95,8 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("proxy_protocol = True", {"proxy_protocol": "auto"}),
         ("proxy_protocol = 'v1'", {"proxy_protocol": "v1"}),
         ("forwarded_allow_ips = '*'", {"forwarded_allow_ips": ("*",)}),
+        ("header_map = 'refuse'", {"underscore_headers": "refuse"}),
+        ("header_map = 'dangerous'", {"underscore_headers": "deliver"}),
         ("wsgi_app = 'shop.wsgi'", {"app": "shop.wsgi"}),
         ("raw_env = ['A=1']", {"env": ("A=1",)}),
         ("import ssl\ncert_reqs = ssl.CERT_REQUIRED", {"ssl_cert_reqs": 2}),

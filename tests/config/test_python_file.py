@@ -74,6 +74,32 @@ def test_mistake_is_told_in_a_sentence(tmp_path: Path, text: str, sentence: str)
         resolved(tmp_path, text)
 
 
+@pytest.mark.parametrize("text", ["file:conf.py", "python:conf", "python:inner.settings", "python:inner"])
+def test_file_is_named_as_gunicorn_names_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "inner").mkdir()
+    for name in ("conf.py", "inner/settings.py", "inner/__init__.py"):
+        (tmp_path / name).write_text("workers = 7")
+    found = resolve("prod", {"config_file": text}, environ={}, directory=tmp_path)
+    assert found.config.workers == 7
+    found = resolve("prod", {}, environ={"GUNICORN_CMD_ARGS": f"-c {text}"}, directory=tmp_path)
+    assert found.config.workers == 7
+
+
+def test_module_that_is_installed_is_found_and_a_missing_one_is_told(tmp_path: Path) -> None:
+    assert python_file.locate(tmp_path, "python:json.decoder").name == "decoder.py"
+    for name in ("no_such_module_at_all", "no_such_module_at_all.inner", "sys", "..."):
+        with pytest.raises(ConfigError, match="there is no module"):
+            python_file.locate(tmp_path, f"python:{name}")
+
+
+def test_file_that_gunicorn_would_read_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("workers = 7")
+    (notice,) = resolve("prod", {}, environ={}, directory=tmp_path).notices
+    assert notice.text == "gunicorn.conf.py is not read; give --config gunicorn.conf.py."
+    assert resolve("run", {}, environ={}, directory=tmp_path).notices == ()
+    assert resolve("prod", {"config_file": "gunicorn.conf.py"}, environ={}, directory=tmp_path).notices == ()
+
+
 def test_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config: cannot read .*none\.py \(No such file or directory\)\."):
         resolve("prod", {"config_file": "none.py"}, environ={}, directory=tmp_path)

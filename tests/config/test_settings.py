@@ -96,7 +96,7 @@ def test_config_is_frozen_and_crosses_a_pipe() -> None:
     [
         ({"port": 70000}, "port: 70000 is not between 0 and 65535."),
         ({"port": -1}, "port: -1 is not between 0 and 65535."),
-        ({"port": "8000"}, "port: '8000' is not a whole number."),
+        ({"port": "80a"}, "port: '80a' is not a whole number."),
         ({"port": True}, "port: True is not a whole number."),
         ({"port": None}, "port: a value is needed; None is not one."),
         ({"host": 1}, "host: 1 is not text."),
@@ -165,6 +165,13 @@ def test_values_take_one_form() -> None:
 def test_what_uvicorn_leaves_open_may_be_none() -> None:
     config = Config("main:app", log_config=None, reload_dirs=None, headers=None, env_file=None, workers=None)
     assert (config.log_config, config.reload_dirs, config.headers, config.env_file) == (None, (), (), ())
+
+
+def test_host_and_port_take_what_programs_give() -> None:
+    config = Config("main:app", host=None, port="8001")  # type: ignore[arg-type]
+    assert (config.host, config.port) == ("", 8001)
+    with pytest.raises(ConfigError, match=r"^port: '80a' is not a whole number\.$"):
+        Config("main:app", port="80a")  # type: ignore[arg-type]
 
 
 def test_log_level_may_be_a_number() -> None:

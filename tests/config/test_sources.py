@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import uvicorn
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from devserver.config import Config, complete, resolve
+from devserver.config.settings import LOCAL_PEERS
 from devserver.errors import ConfigError
+from devserver.protocol.proxy import TrustedPeers
+from tests.support.server import hello
 
 if TYPE_CHECKING:
     from devserver.config.sources import Resolved
@@ -96,8 +101,113 @@ def test_port_that_kubernetes_injects_is_ignored(tmp_path: Path) -> None:
 
 
 def test_empty_variable_counts_as_absent(tmp_path: Path) -> None:
-    environ = {"DEVSERVER_PORT": "", "PORT": "", "FORWARDED_ALLOW_IPS": ""}
+    environ = {"DEVSERVER_PORT": "", "PORT": "", "DEVSERVER_WORKERS": ""}
     assert origin(resolved(tmp_path, environ=environ), "port") == (8000, "default")
+
+
+@pytest.mark.parametrize(
+    ("cli", "environ", "text", "expected"),
+    [
+        ({}, {}, "", LOCAL_PEERS),
+        ({"forwarded_allow_ips": ""}, {}, "", ()),
+        ({"forwarded_allow_ips": "none"}, {}, "", LOCAL_PEERS),
+        ({}, {"FORWARDED_ALLOW_IPS": ""}, "", ()),
+        ({}, {"DEVSERVER_FORWARDED_ALLOW_IPS": "", "FORWARDED_ALLOW_IPS": "*"}, "", ()),
+        ({}, {"FORWARDED_ALLOW_IPS": "*"}, "", ("*",)),
+        ({}, {}, "[tool.devserver]\nforwarded-allow-ips = []", ()),
+        ({}, {}, '[tool.devserver]\nforwarded-allow-ips = ""', ()),
+    ],
+)
+def test_empty_list_of_proxies_trusts_nobody_as_in_uvicorn(
+    tmp_path: Path, cli: dict[str, object], environ: dict[str, str], text: str, expected: tuple[str, ...]
+) -> None:
+    found = resolved(project(tmp_path, text), cli, environ).config
+    assert found.trusted_proxies == expected
+
+
+@pytest.mark.parametrize("given", [None, "", [], ["10.0.0.1"], "10.0.0.1, 10.0.0.2", "*", ["*"]])
+@pytest.mark.parametrize("variable", [None, "", "*", "10.9.9.9"])
+def test_program_trusts_the_proxies_that_uvicorn_would_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str] | str | None, variable: str | None
+) -> None:
+    environ = {} if variable is None else {"FORWARDED_ALLOW_IPS": variable}
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    theirs = _TrustedHosts(uvicorn.Config(hello, forwarded_allow_ips=given, log_config=None).forwarded_allow_ips)
+    config = complete(Config("main:app", forwarded_allow_ips=given), environ=environ, directory=tmp_path).config
+    ours = TrustedPeers(config.trusted_proxies)
+    for host in ("127.0.0.1", "::1", "10.0.0.1", "10.0.0.2", "10.9.9.9", "192.0.2.1"):
+        assert ours.trusts(host) == (host in theirs), host
+
+
+# Of a service that is called "devserver", of its named port, and of one that is called "devserver-metrics".
+SERVICE_LINKS = {
+    "DEVSERVER_SERVICE_HOST": "10.43.0.9",
+    "DEVSERVER_SERVICE_PORT": "8000",
+    "DEVSERVER_SERVICE_PORT_HTTP": "8000",
+    "DEVSERVER_PORT": "tcp://10.43.0.9:8000",
+    "DEVSERVER_PORT_8000_TCP": "tcp://10.43.0.9:8000",
+    "DEVSERVER_PORT_8000_TCP_PROTO": "tcp",
+    "DEVSERVER_PORT_8000_TCP_PORT": "8000",
+    "DEVSERVER_PORT_8000_TCP_ADDR": "10.43.0.9",
+    "DEVSERVER_METRICS_SERVICE_HOST": "10.43.0.10",
+    "DEVSERVER_METRICS_PORT": "udp://10.43.0.10:9",
+    "DEVSERVER_METRICS_PORT_9_UDP": "udp://10.43.0.10:9",
+}
+
+
+@pytest.mark.parametrize("command", ["run", "prod"])
+def test_service_links_of_kubernetes_are_no_options(tmp_path: Path, command: str) -> None:
+    found = resolved(tmp_path, environ=SERVICE_LINKS, command=command)
+    assert origin(found, "port") == (8000, "default")
+    assert found.notices == ()
+    assert resolved(tmp_path, {"port": "1"}, SERVICE_LINKS, command=command).config.port == 1
+
+
+@pytest.mark.parametrize(
+    ("cli", "environ", "text", "sentence"),
+    [
+        ({"port": "1"}, {"DEVSERVER_PORT": "http"}, "", "DEVSERVER_PORT: 'http' is not a whole number."),
+        ({"port": "1"}, {"PORT": "x"}, "", "PORT: 'x' is not a whole number."),
+        ({}, {"DEVSERVER_PORT": "1", "PORT": "x"}, "", "PORT: 'x' is not a whole number."),
+        ({"uds": "a.sock"}, {"DEVSERVER_PORT": "x"}, "", "DEVSERVER_PORT: 'x' is not a whole number."),
+        (
+            {"port": "1"},
+            {},
+            "[tool.devserver]\nport = 99999",
+            "pyproject.toml [tool.devserver] port: 99999 is not between 0 and 65535.",
+        ),
+        (
+            {},
+            {},
+            "[tool.devserver]\nport = 99999\n[tool.devserver.run]\nport = 1",
+            "pyproject.toml [tool.devserver] port: 99999 is not between 0 and 65535.",
+        ),
+    ],
+)
+def test_value_that_loses_is_a_warning_and_no_error(
+    tmp_path: Path, cli: dict[str, object], environ: dict[str, str], text: str, sentence: str
+) -> None:
+    found = resolved(project(tmp_path, text), cli, environ)
+    assert [notice.text for notice in found.notices if notice.level == "warning"] == [
+        f"{sentence} A stronger setting is used instead."
+    ]
+
+
+def test_contradiction_that_loses_is_no_error(tmp_path: Path) -> None:
+    environ = {"DEVSERVER_RELOAD": "off", "DEVSERVER_RELOAD_DELAY": "1"}
+    assert refused(tmp_path, environ=environ).message.startswith("--reload-delay has no effect with --no-reload")
+    assert resolved(tmp_path, {"reload": True}, environ).config.reload
+    assert resolved(tmp_path, {"reload_delay": "2"}, environ).config.reload_delay == 2
+
+
+def test_variables_of_uvicorn_are_named_with_ours(tmp_path: Path) -> None:
+    environ = {"UVICORN_PORT": "1", "UVICORN_HOST": "0.0.0.0", "UVICORN_OTHER": "x", "UVICORN_RELOAD": "1"}
+    found = resolved(tmp_path, environ={**environ, "DEVSERVER_HOST": "127.0.0.1"})
+    assert [notice.text for notice in found.notices] == [
+        "UVICORN_PORT, UVICORN_RELOAD are not read here; write DEVSERVER_PORT, DEVSERVER_RELOAD."
+    ]
 
 
 def test_variables_of_every_kind_are_read(tmp_path: Path) -> None:

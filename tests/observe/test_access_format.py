@@ -219,3 +219,70 @@ def test_the_second_changes_within_a_batch() -> None:
 
 def test_records_carry_the_arguments_of_uvicorn() -> None:
     assert uvicorn_args(finished(target=b"/\x1b")) == ("127.0.0.1:52344", "GET", "/\\x1b", "1.1", 200)
+
+
+EVERY_ATOM = [
+    *access_format._ATOMS,
+    *(f"{{{name}}}e" for name in access_format._VARIABLES),
+    "{User-Agent}i",
+    "{X}o",
+    "{HTTP_USER_AGENT}e",
+    "nope",
+]
+QUOTED = "{" + ", ".join(f'"{index}": "%({name})s"' for index, name in enumerate(EVERY_ATOM)) + "}"
+BARE = " [" + ",".join(f"%({name})s" for name in EVERY_ATOM) + ', {"100%%": "\\"%(a)s\\\\"}]'
+
+RENDERERS = [atoms_format(QUOTED), atoms_format(BARE)]
+
+
+@given(
+    target=st.binary(min_size=1),
+    method=st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])),
+    value=st.binary(),
+    host=st.text(alphabet=st.characters(exclude_categories=["Cs"])),
+    status=st.sampled_from([0, 200, 999]),
+    body_bytes=st.sampled_from([0, 5]),
+)
+def test_a_format_that_is_json_gives_valid_json_for_every_byte(
+    target: bytes, method: str, value: bytes, host: str, status: int, body_bytes: int
+) -> None:
+    sent = [(b"user-agent", value), (b"authorization", b"Basic " + base64.b64encode(value))]
+    event = finished(
+        target=target,
+        method=method,
+        request_headers=sent,
+        response_headers=[(b"x", value)],
+        client=(host, 1),
+        status=status,
+        body_bytes=body_bytes,
+    )
+    agent = value.decode("utf-8", "backslashreplace") or "-"
+    for render in RENDERERS:
+        for each in (event, event._replace(client=None)):
+            (line,) = render([each])
+            assert line.count("\n") == 1
+            assert line.isascii()
+            members = json.loads(line)
+            values = list(members.values()) if isinstance(members, dict) else members
+            assert values[EVERY_ATOM.index("a")] == agent
+            assert values[EVERY_ATOM.index("m")] == method
+    assert members[EVERY_ATOM.index("s")] == (status or None)
+    assert members[EVERY_ATOM.index("b")] == body_bytes
+    assert members[-1] == {"100%": f'"{agent}\\'}
+
+
+def test_a_json_format_shows_what_a_client_sent_as_it_is() -> None:
+    event = finished(request_headers=[(b"user-agent", 'a "b" \\ ü\r\n'.encode())], target=b'/a"\xc3\xbc?q=\\')
+    text = '{"agent": "%(a)s", "line": "%(r)s", "path": "%(U)s", "query": "%(q)s", "status": %(s)s}'
+    (line,) = atoms_format(text)([event])
+    assert line == (
+        '{"agent": "a \\"b\\" \\\\ \\u00fc\\r\\n", "line": "GET /a\\"%C3%BC?q=\\\\ HTTP/1.1", '
+        '"path": "/a\\"%C3%BC", "query": "q=\\\\", "status": 200}\n'
+    )
+
+
+@pytest.mark.parametrize("text", ['"%(a)s"', '{"a": "%(a)s"', "%(s)s", '{"a": "%(a)s",}', "{%(a)s}", "[" * 100_000])
+def test_another_format_keeps_its_escaping(text: str) -> None:
+    assert not access_format.is_json(text)
+    (line,) = atoms_format(text)([finished(request_headers=[(b"user-agent", b'"\xff')])])
+    assert "%(a)s" not in text or "\\x22\\xff" in line

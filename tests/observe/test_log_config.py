@@ -86,7 +86,7 @@ def assert_applied() -> None:
     assert type(logger.handlers[0].formatter) is DefaultFormatter
     assert type(access.handlers[0].formatter) is AccessFormatter
     assert not logger.propagate
-    assert logging.getLogger("uvicorn").handlers == []
+    assert logging.getLogger("uvicorn").handlers == logger.handlers
 
 
 def read_error(source: object) -> str:
@@ -152,6 +152,26 @@ def test_only_the_names_of_uvicorn_are_replaced() -> None:
         "devserver.access": {"level": "ERROR", "handlers": None},
         "uvicornish": {"handlers": ["mine"]},
     }
+
+
+def test_the_loggers_of_gunicorn_are_replaced_unless_uvicorns_are_there() -> None:
+    config = {
+        "version": 1,
+        "loggers": {
+            "gunicorn.error": {"level": "ERROR"},
+            "gunicorn.access": {"level": "DEBUG"},
+            "uvicorn.access": {"level": "INFO"},
+        },
+    }
+    assert log_config.translate(config)["loggers"] == {
+        "devserver": {"level": "ERROR"},
+        "devserver.access": {"level": "INFO"},
+    }
+    parser = configparser.RawConfigParser()
+    parser.read_string("[loggers]\nkeys = error\n[logger_error]\nqualname = gunicorn.error\nhandlers =\n")
+    translated = log_config.read(parser)
+    assert isinstance(translated, configparser.RawConfigParser)
+    assert translated.get("logger_error", "qualname") == "devserver"
 
 
 def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:

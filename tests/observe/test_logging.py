@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,6 +217,25 @@ def test_json_holds_the_exception_of_a_record_and_its_stack() -> None:
     members = json.loads(JsonFormatter().format(record))
     assert members["exception"].endswith("ValueError: boom")
     assert members["stack"] == "Stack:\n  y"
+
+
+def test_json_holds_what_a_program_adds_to_a_record() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    extra = {"user": "ann", "order": {"id": 7}, "ratio": float("nan"), "loop": loop, "level": "mine", "path": Path("a")}
+    record = logging.getLogger("app").makeRecord("app", logging.INFO, "a.py", 1, "paid", (), None, extra=extra)
+    members = json.loads(JsonFormatter().format(record), parse_constant=pytest.fail)
+    del members["timestamp"]
+    assert members == {
+        "user": "ann",
+        "order": {"id": 7},
+        "ratio": "nan",
+        "loop": "[[...]]",
+        "level": "INFO",
+        "logger": "app",
+        "message": "paid",
+        "path": repr(Path("a")),
+    }
 
 
 def test_the_default_format_pads_the_level_to_nine() -> None:

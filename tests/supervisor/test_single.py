@@ -139,11 +139,12 @@ def test_a_running_request_is_finished(tmp_path: Path) -> None:
         assert child.wait() == 0
 
 
-def test_an_exit_in_the_app_gives_its_code(tmp_path: Path) -> None:
-    with dev_run(tmp_path, app(request="sys.exit(7)")) as child, knock(child) as client:
-        assert b" 500 " in read_all(client)
-        assert child.wait() == 7
-        child.wait_text("app is down")
+def test_an_exit_in_a_request_is_an_error_of_that_request(tmp_path: Path) -> None:
+    with dev_run(tmp_path, app(request="sys.exit(7)")) as child:
+        for _ in range(2):
+            assert child.get().status == 500
+        child.wait_text("SystemExit: 7")
+        assert child.process.poll() is None
 
 
 def test_the_request_limit_ends_it_with_exit_code_zero(tmp_path: Path) -> None:
@@ -231,6 +232,8 @@ def test_a_failing_request_shows_its_error(tmp_path: Path) -> None:
 
 def test_threads_that_end_in_time_let_the_process_end_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "end_process", lambda _: pytest.fail("ended"))
+    # They would end the executors of the process that runs the tests.
+    monkeypatch.setattr(ending, "_call_threading_hooks", lambda: None)
     release = threading.Event()
     thread = threading.Thread(target=release.wait)
     thread.start()
@@ -242,6 +245,10 @@ def test_threads_that_end_in_time_let_the_process_end_by_itself(monkeypatch: pyt
 def test_a_thread_that_does_not_end_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(ending, "end_process", codes.append)
+    # These are about the process that runs the tests.
+    monkeypatch.setattr(ending, "_call_threading_hooks", lambda: None)
+    monkeypatch.setattr(ending, "limit", lambda _: None)
+    monkeypatch.setattr(ending, "_call_exit_functions", lambda: None)
     monkeypatch.setattr(ending, "THREADS_S", 0.01)
     release = threading.Event()
     thread = threading.Thread(target=release.wait)

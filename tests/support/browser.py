@@ -28,6 +28,8 @@ _OPTIONS = (
     # Chromium takes a free port and says which; nobody else can have taken it in between.
     "--remote-debugging-port=0",
     "--disable-gpu",
+    # HTTP/3 would be tried beside what is tested.
+    "--disable-quic",
     # It asks nothing of anybody but the page.
     "--disable-background-networking",
     "--disable-component-update",
@@ -43,11 +45,13 @@ _OPTIONS = (
 class Page:
     """A tab.
 
-    :ivar problems: exceptions that scripts have not caught, and errors on the console, so far.
+    :ivar problems: exceptions that scripts have not caught, and errors of the browser itself, so far.
+    :ivar console: the same and what scripts called console.error() with, as a console shows it: without times and ids.
     """
 
     def __init__(self, connection: ClientConnection) -> None:
         self.problems: list[str] = []
+        self.console: list[str] = []
         self._connection = connection
         self._number = 0
         self._session = ""
@@ -147,9 +151,16 @@ class Page:
             case "Page.loadEventFired":
                 self._loaded = True
             case "Runtime.exceptionThrown":
-                self.problems.append(str(message["params"]["exceptionDetails"]))
+                details = message["params"]["exceptionDetails"]
+                self.problems.append(str(details))
+                self.console.append(details.get("exception", {}).get("description", details["text"]))
+            case "Runtime.consoleAPICalled" if message["params"]["type"] == "error":
+                values = message["params"]["args"]
+                self.console.append(" ".join(str(value.get("value", value.get("description"))) for value in values))
             case "Log.entryAdded" if message["params"]["entry"]["level"] == "error":
-                self.problems.append(str(message["params"]["entry"]))
+                entry = message["params"]["entry"]
+                self.problems.append(str(entry))
+                self.console.append(f"{entry['text']} ({entry.get('url', '')})")
         return message
 
 

@@ -10,8 +10,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from devserver.events import RequestFinished
+from devserver.observe import foreign_loggers
 
-NAMES = ("devserver", "devserver.error", "devserver.access", "uvicorn", "uvicorn.error", "uvicorn.access")
+NAMES = (
+    "devserver",
+    "devserver.error",
+    "devserver.access",
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+    "gunicorn.error",
+    "gunicorn.access",
+)
 MOMENT = 1_795_348_621.25
 """2026-11-22T11:57:01.250Z."""
 
@@ -65,6 +75,7 @@ def logging_restored() -> Iterator[None]:
             logger.handlers, logger.filters = handlers, filters
             logger.setLevel(level)
             logger.propagate, logger.disabled, logger.parent = propagate, disabled, parent
+        foreign_loggers.forget()
 
 
 class UnreadPipe:

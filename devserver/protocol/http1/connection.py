@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from devserver.events import RequestFinished, RequestRefused
 from devserver.protocol.http1 import limits
 from devserver.protocol.http1.chunked import ChunkedBody
-from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, Exchange
+from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, STREAMING, Exchange
+from devserver.protocol.http1.large_body import LARGE_BODY_BYTES, LargeBody
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import error_response
 from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line, raw_path, seen_lines
-from devserver.protocol.state import RETRY_AFTER_S
+from devserver.protocol.state import RETRY_AFTER_S, unsent_bytes
 
 if TYPE_CHECKING:
     from devserver.protocol.proxy import ProxyHeader
@@ -88,6 +89,7 @@ class Http1Connection(asyncio.Protocol):
         "_position",
         "_raw",
         "_reading_paused",
+        "_reads_large_body",
         "_scanned",
         "_scheme",
         "_scope",
@@ -141,6 +143,8 @@ class Http1Connection(asyncio.Protocol):
         self._body_window_end = 0.0
         self._body_window_bytes = 0
         self._reading_paused = False
+        self._reads_large_body = False
+        """Another protocol stands in for this one."""
         self.eof = False
         """The peer has ended its side."""
         self._scanned = 0
@@ -195,6 +199,9 @@ class Http1Connection(asyncio.Protocol):
             # with those of the other connections.
             self._raw = data
             self.state.schedule(self)
+            if len(data) > limits.READ_HIGH_WATER:
+                # Or the event loop would go on to read all that the kernel has.
+                self._pause_reading()
             return
         if mode >= LINGERING:
             return
@@ -202,6 +209,8 @@ class Http1Connection(asyncio.Protocol):
         self._position = 0
         if mode == HEAD:
             self.state.schedule(self)
+            if len(self._raw) > limits.READ_HIGH_WATER:
+                self._pause_reading()
         elif mode == BODY:
             self._body_window_bytes += len(data)
             self._read_body()
@@ -289,7 +298,7 @@ class Http1Connection(asyncio.Protocol):
         """See :class:`devserver.protocol.state.Connection`. What is encrypted stays, since the keys are here."""
         if self.exchange is not None or self._mode != HEAD or self._scheme == "https":
             return None
-        if self.write_paused or self.transport.get_write_buffer_size() or self.transport.is_closing():
+        if self.write_paused or unsent_bytes(self.transport) or self.transport.is_closing():
             return None
         received = self._raw[self._position :]
         self._mode = CLOSED
@@ -314,7 +323,7 @@ class Http1Connection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """The deadline has passed: the peer has neither sent nor read what was awaited."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = unsent_bytes(self.transport)
         if self._mode == CLOSED or unsent:
             self._expire_writing(now, unsent)
         elif self._mode == HEAD:
@@ -410,6 +419,9 @@ class Http1Connection(asyncio.Protocol):
         """The response cannot be completed: the connection is cut, so that the peer can tell (RFC 9112 §8)."""
         if self.logs_requests and not self.lost:
             exchange.report(complete=False)
+        if STREAMING <= exchange.stage < COMPLETE:
+            # What the app has sent before it failed.
+            exchange.end_turn()
         self.lost = True
         self.exchange = None
         self._mode = CLOSED
@@ -531,6 +543,7 @@ class Http1Connection(asyncio.Protocol):
         if not length:
             self._mode = BUSY
             self.exchange = Exchange(self, scope, line, keep_alive, True, False)
+            self._resume_if_short()
             return
         # The parser is left in the middle of a message; the next head gets a fresh one.
         self._parser = None
@@ -546,6 +559,7 @@ class Http1Connection(asyncio.Protocol):
             else:
                 self._position = end
             exchange.whole_body(raw[start:end])
+            self._resume_if_short()
             return
         self.exchange = exchange = Exchange(self, scope, line, keep_alive, False, expects_continue)
         self._mode = BODY
@@ -557,7 +571,13 @@ class Http1Connection(asyncio.Protocol):
             self._take_body(exchange)
         elif self._reading_paused:
             self._resume_reading()
-        if self._mode == BODY and not self._reading_paused:
+        if self._mode != BODY:
+            return
+        if self._body_left >= LARGE_BODY_BYTES and self._scheme == "http":
+            # Not with TLS, which is decrypted into objects of its own.
+            self._reads_large_body = True
+            self.transport.set_protocol(LargeBody(self, state.read_buffer))
+        if not self._reading_paused:
             self._open_body_window()
 
     def _open_websocket(self, head: bytes, line: RequestLine, scope: dict[str, Any], length: int) -> None:
@@ -570,6 +590,7 @@ class Http1Connection(asyncio.Protocol):
         self._parser = None
         self._mode = BUSY
         self.exchange = self.state.open_websocket(self, head, line, scope)
+        self._resume_if_short()
 
     def _judge(self, head: bytes, line: RequestLine) -> Judgement:
         """Has the parser read the field lines, and holds them against the rules and the limits.
@@ -757,6 +778,10 @@ class Http1Connection(asyncio.Protocol):
     def _end_body(self, exchange: Exchange) -> None:
         self._mode = BUSY
         self._chunks = None
+        if self._reads_large_body:
+            self._reads_large_body = False
+            if not self.transport.is_closing():
+                self.transport.set_protocol(self)
         self._rest()
         self._resume_if_short()
         exchange.body_ended()
@@ -874,7 +899,7 @@ class Http1Connection(asyncio.Protocol):
         """Awaits progress of the peer's reading."""
         timeout_s = self.state.limits.timeout_write
         if timeout_s:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self.deadline = self.state.loop.time() + timeout_s
 
     def _expire_writing(self, now: float, unsent: int) -> None:

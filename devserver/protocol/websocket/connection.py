@@ -15,14 +15,17 @@ import time
 import types
 from collections import deque
 from collections.abc import Generator, Iterable
+from sys import getsizeof
 from typing import TYPE_CHECKING, Protocol
 
 from devserver.errors import AppContractError, ClientDisconnected
 from devserver.events import WebSocketClosed
+from devserver.protocol.state import unsent_bytes
 from devserver.protocol.websocket.frames import (
     ABNORMAL,
     FIN,
     INTERNAL_ERROR,
+    NO_STATUS,
     NORMAL,
     PING,
     SERVICE_RESTART,
@@ -30,7 +33,7 @@ from devserver.protocol.websocket.frames import (
     encode_close,
     is_sendable,
 )
-from devserver.protocol.websocket.session import Session
+from devserver.protocol.websocket.session import COUNTED_FROM, Session
 
 if TYPE_CHECKING:
     from devserver.app.types import Message, Scope
@@ -42,7 +45,11 @@ if TYPE_CHECKING:
 CONNECTING, DENIED, OPEN, CLOSING, LINGERING, CLOSED = range(6)
 
 READ_HIGH_WATER = 65536
-"""Bytes of messages that wait for the app, above which reading pauses."""
+"""Bytes of memory that messages may take while they wait for the app; above it reading pauses. A str takes up to four
+bytes a character, and each message about 50 besides. Bytes that a read brought beyond it stay as they arrived: at most
+256 KiB, which is what the event loop reads at once."""
+OBJECT_BYTES = 80
+"""Max bytes of memory that a str or bytes object takes besides its content (CPython 3.11; less since)."""
 TURNS = 16
 """An app that has received or sent this often without suspending yields once; so does one that has sent
 :data:`BYTES_PER_TURN`."""
@@ -54,6 +61,18 @@ LINGER_S = 5.0
 """How long the peer may take to end the connection after it broke a rule."""
 ANSWER_S = 2.0
 """How long the app may answer earlier messages, before the peer's Close frame is answered without it."""
+
+
+class WebSocketDisconnected(ClientDisconnected):
+    """ClientDisconnected of one connection. An app may hold several, and only the end of its own is no error.
+
+    :param message: one sentence.
+    :param websocket: the connection that has ended.
+    """
+
+    def __init__(self, message: str, websocket: WebSocketConnection) -> None:
+        super().__init__(message)
+        self.websocket = websocket
 
 
 class Opening(Protocol):
@@ -87,7 +106,6 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_asked",
         "_begun_at",
-        "_bytes_in",
         "_bytes_out",
         "_bytes_taken",
         "_close_code",
@@ -97,6 +115,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_drain_waiter",
         "_has_event",
         "_heard",
+        "_held",
         "_messages_in",
         "_messages_out",
         "_opening",
@@ -129,8 +148,8 @@ class WebSocketConnection(asyncio.Protocol):
         self.write_paused = False
         self._phase = CONNECTING
         self._session: Session
-        self._queue: deque[str | bytes] = deque()
-        """Messages that the app has not taken."""
+        self._queue: deque[str | bytes | None] = deque()
+        """Messages that the app has not taken. None is ``websocket.connect``, for an app that accepts first."""
         self._queue_max = state.config.ws_max_queue
         self._waiter: asyncio.Future[None] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
@@ -151,8 +170,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Something has come since the deadline was set."""
         self._begun_at = time.perf_counter()
         self._messages_in = self._messages_out = self._bytes_out = 0
-        self._bytes_in = self._bytes_taken = 0
-        """Of messages that have arrived, and of those that the app has taken."""
+        self._held = 0
+        """Bytes of memory that the messages take which have come since the queue was empty, taken or not. Counting down
+        with each would cost more than pausing once in a while before it is due."""
+        self._bytes_taken = 0
+        """Bytes of messages that the app has taken."""
 
     # The event loop's side
 
@@ -168,6 +190,10 @@ class WebSocketConnection(asyncio.Protocol):
         self.transport = transport
         self._session = Session(size_max=self.state.config.ws_max_size, agreement=agreement)
         self._phase = OPEN
+        if not self._connect_taken:
+            self._connect_taken = True
+            self._queue.append(None)
+            self._queue_max += 1
         self._await_peer()
         if received:
             self.data_received(received)
@@ -178,29 +204,36 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
-        if self._phase >= LINGERING:
+        session = self._session
+        if self._phase != OPEN:
+            if self._phase == CLOSING:
+                self._await_answer(data)
             return
         self._heard = True
         queue = self._queue
-        session = self._session
-        room = self._queue_max
-        if self._phase == OPEN and queue:
-            room = max(0, room - len(queue))
-        messages = session.receive(data, room)
+        if not queue:
+            messages = session.receive(data, self._queue_max, READ_HIGH_WATER)
+        else:
+            room, held_max = self._queue_max - len(queue), READ_HIGH_WATER - self._held
+            if room <= 0 or held_max < 0:
+                # What has come before the transport stopped reading.
+                session.keep(data)
+                return
+            messages = session.receive(data, room, held_max)
         if messages:
-            if self._phase == OPEN:
-                self._messages_in += len(messages)
-                for message in messages:
-                    self._bytes_in += len(message)
-                queue.extend(messages)
-                waiter = self._waiter
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(None)
-                if len(queue) >= self._queue_max or self._bytes_in - self._bytes_taken > READ_HIGH_WATER:
-                    self._pause_reading()
-            elif len(messages) == room:
-                # Our Close frame has been sent: what still comes is not for the app, save the peer's.
-                self.state.loop.call_soon(self.data_received, b"")
+            self._messages_in += len(messages)
+            held = self._held
+            for message in messages:
+                size = len(message)
+                # To ask for the size of an object takes longer than to assume the most for a small one.
+                held += 4 * size + OBJECT_BYTES if size < COUNTED_FROM else getsizeof(message)
+            self._held = held
+            queue.extend(messages)
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+            if held > READ_HIGH_WATER or len(queue) >= self._queue_max:
+                self._pause_reading()
         if session.pongs or session.heard_pong or session.end is not None:
             self._on_control()
 
@@ -322,24 +355,30 @@ class WebSocketConnection(asyncio.Protocol):
                 # Several tasks may wait at once.
                 await asyncio.shield(self._waiter)
         message = queue.popleft()
-        self._bytes_taken += len(message)
-        if self._reading_paused and not queue:
-            self._resume_reading()
+        if not queue:
+            self._held = 0
+            if self._reading_paused:
+                self._resume_reading()
         if isinstance(message, str):
+            self._bytes_taken += len(message)
             return {"type": "websocket.receive", "text": message}
+        if message is None:
+            self._queue_max -= 1
+            return {"type": "websocket.connect"}
+        self._bytes_taken += len(message)
         return {"type": "websocket.receive", "bytes": message}
 
     def _next_event(self) -> Message | None:
         """What there is besides messages."""
+        if not self._connect_taken:
+            self._connect_taken = True
+            return {"type": "websocket.connect"}
         if self._phase == OPEN and self._session.end is not None:
             self._answer_end()
         if self._close_code:
             return {"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason}
         self._has_event = False
-        if self._connect_taken:
-            return None
-        self._connect_taken = True
-        return {"type": "websocket.connect"}
+        return None
 
     async def send(self, message: Message) -> None:
         """Takes one event of the app (ASGI WebSocket spec: accept, send, close, and the denial response).
@@ -352,7 +391,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         session = self._session
         text = message.get("text")
-        if text is not None:
+        if text is not None and ("bytes" not in message or message["bytes"] is None):
             try:
                 frame = session.text(text)
             except (AttributeError, UnicodeEncodeError) as exc:
@@ -362,6 +401,9 @@ class WebSocketConnection(asyncio.Protocol):
         else:
             data = message.get("bytes")
             if not isinstance(data, bytes):
+                if data is None:
+                    self.state.warn_once("empty send", 'The app sent a "websocket.send" event without text or bytes.')
+                    return
                 if not isinstance(data, (bytearray, memoryview)):
                     raise AppContractError('A "websocket.send" event needs text (str) or bytes.')
                 data = bytes(data)
@@ -386,46 +428,68 @@ class WebSocketConnection(asyncio.Protocol):
             # Several tasks may wait at once, and one of them be cancelled.
             await asyncio.shield(self._drain_waiter)
         if self._phase == CLOSED:
-            raise ClientDisconnected("The client has closed the connection.")
+            raise WebSocketDisconnected("The client has closed the connection.", self)
 
     async def _send_other(self, message: Message) -> None:
         kind, phase = message["type"], self._phase
-        if phase == CONNECTING and kind == "websocket.accept" and not self._close_code:
-            self._accept(message)
-        elif phase == CONNECTING and kind == "websocket.close" and not self._close_code:
-            self._phase = DENIED
-            await self._opening.respond({"type": "http.response.start", "status": 403, "headers": []})
-            await self._opening.respond({"type": "http.response.body", "body": b""})
-            self._end(ABNORMAL, "")
-        elif phase in (CONNECTING, DENIED) and kind.startswith("websocket.http.response."):
-            self._phase = DENIED
-            await self._opening.respond({**message, "type": kind.removeprefix("websocket.")})
-            if kind.endswith("body") and not message.get("more_body", False):
+        if self.peer_gone:
+            if kind == "websocket.close":
+                # Nothing is lost, and apps often close in a "finally" that the client's end has led to.
+                return
+            raise WebSocketDisconnected("The WebSocket is closed.", self)
+        if phase == CONNECTING:
+            if kind == "websocket.accept":
+                self._accept(message)
+                return
+            if kind == "websocket.close":
+                self._phase = DENIED
+                await self._opening.respond({"type": "http.response.start", "status": 403, "headers": []})
+                await self._opening.respond({"type": "http.response.body", "body": b""})
                 self._end(ABNORMAL, "")
+                return
+            if kind == "websocket.http.response.start":
+                start = {"status": message["status"], "headers": message.get("headers") or ()}
+                await self._opening.respond({"type": "http.response.start", **start})
+                self._phase = DENIED
+                return
+        elif phase == DENIED:
+            if kind == "websocket.http.response.body" and not self._close_code:
+                await self._opening.respond({**message, "type": "http.response.body"})
+                if not message.get("more_body", False):
+                    self._end(ABNORMAL, "")
+                return
         elif phase == OPEN and kind == "websocket.close":
             self._close_by_app(message)
-        elif self._close_code and not self._closed_by_app:
-            raise ClientDisconnected("The WebSocket is closed.")
-        else:
-            expected = _EXPECTED.get(phase, "nothing more, because the app has closed the WebSocket,")
-            raise AppContractError(f"The app sent {kind!r} when {expected} was due.")
+            return
+        expected = (
+            _EXPECTED[phase] if not self._close_code else "nothing more, because the app has closed the WebSocket,"
+        )
+        raise AppContractError(f"The app sent {kind!r} when {expected} was due.")
 
     def _accept(self, message: Message) -> None:
-        subprotocol = message.get("subprotocol")
-        if subprotocol is not None and subprotocol not in self._opening.offered:
-            raise AppContractError(
-                f"The app accepts with the subprotocol {subprotocol!r:.80}, which the client has not offered."
-            )
+        subprotocol = message.get("subprotocol") or None
+        if subprotocol is not None:
+            if not isinstance(subprotocol, str):
+                raise AppContractError(f"A subprotocol must be a str, not {type(subprotocol).__name__}.")
+            if subprotocol not in self._opening.offered:
+                # RFC 6455 §4.1 has the client fail the connection over it; without one it can go on.
+                self.state.warn_once(
+                    "subprotocol",
+                    f"The app accepted a WebSocket with the subprotocol {subprotocol!r:.80}, which the client did not "
+                    "offer. The client was told of none.",
+                )
+                subprotocol = None
         self._opening.accept(subprotocol, message.get("headers") or ())
 
     def _close_by_app(self, message: Message) -> None:
         code = message.get("code", NORMAL)
         code = NORMAL if code is None else code
-        if not isinstance(code, int) or not is_sendable(code):
+        if not isinstance(code, int) or not (is_sendable(code) or code == NO_STATUS):
             raise AppContractError(f"The app closes with the code {code!r:.80}, which a Close frame cannot carry.")
         reason = message.get("reason") or ""
+        if not isinstance(reason, str):
+            raise AppContractError(f"The reason of a close must be a str, not {type(reason).__name__}.")
         self._closed_by_app = True
-        self._queue.clear()
         self._close(code, reason)
         self._end(code, reason)
 
@@ -433,6 +497,11 @@ class WebSocketConnection(asyncio.Protocol):
         """The client has gone before the app has answered."""
         if self._phase == CONNECTING:
             self._end(ABNORMAL, "")
+
+    @property
+    def peer_gone(self) -> bool:
+        """The connection has ended, and not because the app has closed it."""
+        return bool(self._close_code) and not self._closed_by_app and self._phase != DENIED
 
     def app_ended(self, *, raised: bool) -> bool:
         """The app has returned, or an exception has left it; whether it had answered the handshake with 101."""
@@ -461,21 +530,16 @@ class WebSocketConnection(asyncio.Protocol):
         if session.end is None:
             return
         self._has_event = True
-        if self._phase == CLOSING:
-            if session.end.failed:
-                self._linger()
-            else:
-                self._hang_up()
-        elif not self._queue and self._waiter is not None:
+        if not self._queue and self._waiter is not None:
             self._answer_end()
         elif not self.write_paused:
             self.deadline = self.state.loop.time() + ANSWER_S
 
     def _write_pongs(self) -> None:
         pongs = self._session.pongs
-        if not pongs or self._phase != OPEN:
-            pongs.clear()
-        elif self.write_paused:
+        if not pongs:
+            return
+        if self.write_paused:
             # Only the latest need be answered (RFC 6455 §5.5.3), and nobody reads.
             del pongs[:-1]
         else:
@@ -502,7 +566,23 @@ class WebSocketConnection(asyncio.Protocol):
             self._hang_up()
             return
         self.deadline = self.state.loop.time() + CLOSE_S
-        self._resume_reading()
+        self._await_answer(b"")
+        if self._reading_paused and self._phase == CLOSING:
+            self._reading_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _await_answer(self, data: bytes) -> None:
+        """Looks for the peer's Close frame, once ours has been sent: messages are no longer for the app."""
+        session = self._session
+        session.discard(data)
+        session.pongs.clear()
+        if session.end is None:
+            return
+        if session.end.failed:
+            self._linger()
+        else:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         """Closes the connection, which the server does first (RFC 6455 §7.1.1)."""
@@ -540,11 +620,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Awaits progress of the peer's reading."""
         timeout_s = self.state.limits.timeout_write
         if timeout_s:
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._unsent_bytes = unsent_bytes(self.transport)
             self.deadline = self.state.loop.time() + timeout_s
 
     def _expire_writing(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = unsent_bytes(self.transport)
         if unsent < self._unsent_bytes:
             self._unsent_bytes = unsent
             self.deadline = now + self.state.limits.timeout_write
@@ -561,18 +641,18 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         """Reads on, first what has arrived already."""
-        if self._phase > CLOSING:
+        if self._phase != OPEN:
             return
         if self._session.waiting:
             self.data_received(b"")
             if self._queue and self._reading_paused:
                 # There was enough of it.
                 return
-        if self._reading_paused and self._phase <= CLOSING:
+        if self._reading_paused and self._phase == OPEN:
             self._reading_paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
-            if self._phase == OPEN and self._session.end is None:
+            if self._session.end is None:
                 self._await_peer()
 
     def _report(self) -> None:

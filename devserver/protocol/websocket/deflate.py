@@ -110,25 +110,21 @@ class Deflate:
         data: bytes = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
         return data[:-4]
 
-    def decompress(self, data: bytes, size_max: int) -> bytes:
+    def decompress(self, data: bytes, size_max: int, *, last: bool) -> bytes:
         """The next part of a message.
 
-        :param size_max: there may be so much more; one byte beyond it is returned when there would be more.
+        :param size_max: max bytes that the message may still grow by; when it is larger, one byte more is returned.
+        :param last: the message ends with ``data``.
         :raises zlib.error: this is no compressed data.
         """
         decompressor = self._decompressor
         if decompressor is None:
             # Python's zlib accepts 8 here: a decompressor may have a larger window than the compressor.
             decompressor = self._decompressor = zlib.decompressobj(wbits=-max(9, self._agreement.client_bits))
-        inflated: bytes = decompressor.decompress(data, size_max + 1)
+        inflated: bytes = decompressor.decompress(data + TAIL if last else data, size_max + 1)
         if len(decompressor.unused_data) > _AFTER_FINAL_BYTES_MAX:
             raise zlib.error("data follows the block that is marked as the last one")
-        return inflated
-
-    def end_message(self, size_max: int) -> bytes:
-        """The last part of a message; see :meth:`decompress`."""
-        inflated = self.decompress(TAIL, size_max)
-        if self._agreement.client_forgets or self._decompressor.eof:
+        if last and (self._agreement.client_forgets or decompressor.eof):
             # A block marked as the last one ends the stream; the next message begins another (RFC 7692 §7.2.3.4).
             self._decompressor = None
         return inflated

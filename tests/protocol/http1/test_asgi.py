@@ -1020,3 +1020,21 @@ def test_thousand_requests_over_real_sockets_leave_nothing_behind() -> None:
         assert server.state.tasks == set()
         assert server.state.total_requests == 1000
         assert not server.events_of(RequestRefused)
+
+
+@pytest.mark.parametrize("act", ["shutdown", "expire"])
+def test_transport_that_has_lost_its_socket_already_may_still_be_closed(act: str) -> None:
+    # asyncio's TLS transport raises this between the end of its socket and connection_lost.
+    def unsent() -> int:
+        raise AttributeError("'NoneType' object has no attribute '_get_write_buffer_size'")
+
+    with memory_server(Recorder()) as server:
+        client = server.connect()
+        client.send(GET)
+        client.transport.get_write_buffer_size = unsent  # type: ignore[method-assign]
+        if act == "shutdown":
+            client.connection.shutdown()
+        else:
+            client.connection.expire(server.loop.now)
+        server.settle()
+        assert client.gone

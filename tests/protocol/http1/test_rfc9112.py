@@ -902,3 +902,53 @@ def test_upload_that_is_always_there_leaves_turns_to_others() -> None:
             assert other.response().status == 200
             client.send(raw[2_000_000:])
             assert client.response().status == 200
+
+
+# --- Large bodies, which are read into memory that is used again
+
+
+def test_large_bodies_of_several_connections_do_not_mix_in_the_shared_buffer() -> None:
+    app = Recorder()
+    bodies = [bytes([65 + number]) * 1_000_000 for number in range(3)]
+    with memory_server(app) as server:
+        clients = [server.connect() for _ in bodies]
+        pieces = [[*(post(body)[at : at + 50_000] for at in range(0, 1_000_100, 50_000)), GET] for body in bodies]
+        for turn in zip(*pieces, strict=True):
+            for client, piece in zip(clients, turn, strict=True):
+                client.send(piece)
+        for client in clients:
+            assert [response.status for response in client.responses()] == [200, 200]
+            assert client.transport.get_protocol() is client.connection
+        assert sorted(seen.body for seen in app.seen if seen.body) == bodies
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_large_body_over_a_real_socket_arrives_with_what_follows_it(loop: str) -> None:
+    app = Recorder()
+    data = bytes(range(256)) * 8192
+    with wire_server(app, loop=loop) as server:
+        with server.connect() as client:
+            for _ in range(2):
+                client.send(post(data) + GET)
+                assert client.response().body.endswith(data[-1000:])
+                assert client.response().status == 200
+    assert [seen.body for seen in app.seen] == [data, b""] * 2
+
+
+def test_client_that_leaves_within_a_large_body_is_gone() -> None:
+    app = Recorder()
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(*(post(b"x" * 1_000_000)[at : at + 60_000] for at in range(0, 600_000, 60_000)))
+        client.shut()
+        assert client.gone
+        assert app.seen[0].disconnected
+
+
+def test_many_pipelined_requests_in_one_read_are_answered_and_reading_goes_on() -> None:
+    app = Streamer(b"ok")
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(GET * 5000, GET)
+        assert len(client.responses()) == 5001
+        assert client.transport.is_reading()

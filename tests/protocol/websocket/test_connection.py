@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from devserver.errors import AppContractError, ClientDisconnected
 from devserver.events import AppRaised, RequestFinished, RequestRefused, WebSocketClosed
 from devserver.protocol.websocket import connection as websocket
+from devserver.protocol.websocket.session import COUNTED_FROM
 from tests.support.memory import MemoryClient, MemoryServer, memory_server
-from tests.support.websocket import client_frame
+from tests.support.websocket import ClientDeflate, client_frame
 
 if TYPE_CHECKING:
     from devserver.app.types import Message, Receive, Scope, Send
@@ -231,10 +233,13 @@ def test_app_chooses_subprotocol_and_headers() -> None:
 @pytest.mark.parametrize(
     "accept",
     [
-        {"subprotocol": "three"},
-        {"headers": [(b"Sec-WebSocket-Extensions", b"x")]},
+        {"subprotocol": b"one"},
         {"headers": [(b"x", b"a\r\nb: c")]},
-        {"headers": [(b"connection", b"close")]},
+        {"headers": [(b"x y", b"z")]},
+        {"headers": [("x", "y")]},
+        {"headers": [(b"x", 5)]},
+        {"headers": [(b"x",)]},
+        {"headers": [5]},
     ],
 )
 def test_answer_that_breaks_the_handshake_is_an_error_of_the_app(accept: dict[str, Any]) -> None:
@@ -377,15 +382,15 @@ def test_buffers_are_sent_as_bytes(data: object) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "websocket.send"},
         {"type": "websocket.send", "text": b"bytes"},
         {"type": "websocket.send", "bytes": "text"},
         {"type": "websocket.send", "text": "\ud800"},
         {"type": "websocket.accept"},
         {"type": "http.response.start", "status": 200},
-        {"type": "websocket.close", "code": 1005},
+        {"type": "websocket.close", "code": 1006},
         {"type": "websocket.close", "code": 999},
         {"type": "websocket.close", "code": "1000"},
+        {"type": "websocket.close", "reason": b"bytes"},
     ],
 )
 def test_event_that_may_not_come_is_refused_and_closes_with_1011(message: dict[str, Any]) -> None:
@@ -617,6 +622,171 @@ def test_large_messages_fill_the_queue_by_their_bytes() -> None:
         client = opened(server)
         client.send(*[client_frame(BINARY, b"x" * 40_000)] * 5)
         assert client.unread >= 3 * 40_000
+
+
+def held(connection: Any) -> int:
+    """Bytes of memory of messages that wait for the app, and of bytes that wait to become messages."""
+    session = connection._session
+    return sum(map(getsizeof, connection._queue)) + getsizeof(session._rest) + getsizeof(session._content)
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "ab", "漢", "x" * 59_999 + "\U0001f600"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_messages_are_inflated_as_the_app_takes_them(compressed: bool, text: str) -> None:
+    gate: list[asyncio.Event] = []
+    taken: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        gate.append(asyncio.Event())
+        await receive()
+        await send({"type": "websocket.accept"})
+        await gate[0].wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            taken.append(message["text"])
+            most.append(held(connections[0]))
+
+    most: list[int] = []
+    connections: list[Any] = []
+    with memory_server(app, ws_max_queue=10_000) as server:
+        client = server.connect()
+        client.send(handshake(b"Sec-WebSocket-Extensions: permessage-deflate"))
+        connection: Any = client.transport.get_protocol()
+        connections.append(connection)
+        deflate = ClientDeflate()
+        one = text.encode()
+        frames = [
+            client_frame(TEXT, deflate.compress(one), rsv1=True) if compressed else client_frame(TEXT, one)
+            for _ in range(5_000 if len(text) < 3 else 20)
+        ]
+        # Reads are of at most 256 KiB.
+        data = b"".join(frames)
+        client.send(*[data[at : at + 262_144] for at in range(0, len(data), 262_144)])
+        read = min(len(data), 262_144)
+        bound = websocket.READ_HIGH_WATER + getsizeof(text) + read + 1_000
+        if not compressed and len(one) < COUNTED_FROM:
+            bound += 10 * read
+        assert held(connection) <= bound
+        assert not client.transport.reading
+        gate[0].set()
+        client.settle()
+        assert taken == [text] * len(frames)
+        # The message that the app has taken last is no longer held.
+        assert max(most) <= bound + getsizeof(text)
+        assert client.transport.reading
+        assert connection._held == 0
+
+
+@pytest.mark.parametrize("queue_max", [2, 100])
+def test_read_that_comes_after_reading_was_paused_is_kept(queue_max: int) -> None:
+    gate: list[asyncio.Event] = []
+    taken: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        gate.append(asyncio.Event())
+        await receive()
+        await send({"type": "websocket.accept"})
+        await gate[0].wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            taken.append(message["text"])
+
+    with memory_server(app, ws_max_queue=queue_max) as server:
+        client = opened(server)
+        large = "x" * 40_000
+        client.send(text(large) + text(large))
+        assert not client.transport.reading
+        # TLS may hand over what it had decrypted before.
+        connection: Any = client.transport.get_protocol()
+        connection.data_received(text("a") + text("b")[:3])
+        connection.data_received(text("b")[3:])
+        assert len(connection._queue) == 2
+        gate[0].set()
+        client.settle()
+        assert taken == [large, large, "a", "b"]
+
+
+def test_messages_after_our_close_are_thrown_away_at_once() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.receive"
+        await send({"type": "websocket.close"})
+
+    with memory_server(app) as server:
+        client = opened(server, b"Sec-WebSocket-Extensions: permessage-deflate")
+        connection: Any = client.transport.get_protocol()
+        deflate = ClientDeflate()
+        bombs = b"".join(
+            client_frame(BINARY, deflate.compress(bytes(1_000_000)), rsv1=True) + client_frame(PING, b"p")
+            for _ in range(50)
+        )
+        # One message has become the app's before our Close frame, and one waits for it.
+        client.send(bombs[:-10], bombs[-10:] + bombs)
+        assert len(connection._queue) == 1
+        assert held(connection) < 1_002_000
+        assert connection._session.pongs == []
+        assert not client.closed
+        client.send(close(1000))
+        assert client.closed
+
+
+def test_reading_goes_on_for_the_peers_close_while_messages_wait() -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.close"})
+        while not seen or seen[-1]["type"] == "websocket.receive":
+            seen.append(await receive())
+
+    with memory_server(app, ws_max_queue=2) as server:
+        client = opened(server)
+        client.send(b"".join(text(data) for data in "abcdef"), text("g"))
+        assert not client.unread
+        assert [message.get("text") for message in seen] == ["b", None]
+        client.send(close(1000))
+        assert client.gone
+
+
+def test_app_that_accepts_first_gets_connect_before_messages() -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        while not seen or seen[-1]["type"] != "websocket.disconnect":
+            seen.append(await receive())
+
+    for queue_max in (32, 1):
+        seen.clear()
+        with memory_server(app, ws_max_queue=queue_max) as server:
+            client = server.connect()
+            client.send(handshake() + text("a") + text("b") + close(1000))
+            client.settle()
+            assert [message.get("text", message["type"]) for message in seen] == [
+                "websocket.connect",
+                "a",
+                "b",
+                "websocket.disconnect",
+            ]
+
+
+def test_client_that_left_before_the_app_asked_is_connect_and_disconnect() -> None:
+    gate: list[asyncio.Event] = []
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        gate.append(asyncio.Event())
+        await gate[0].wait()
+        seen.extend([(await receive())["type"] for _ in range(3)])
+
+    with memory_server(app) as server:
+        client = server.connect()
+        client.send(handshake())
+        client.reset()
+        gate[0].set()
+        server.settle()
+        assert seen == ["websocket.connect", "websocket.disconnect", "websocket.disconnect"]
 
 
 def test_app_waits_for_a_peer_that_does_not_read() -> None:

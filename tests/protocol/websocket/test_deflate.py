@@ -29,7 +29,9 @@ def noise(size: int) -> bytes:
 
 def message(deflate: Deflate, *pieces: bytes, size_max: int = SIZE_MAX) -> bytes:
     """The message that arrives in these pieces."""
-    return b"".join(deflate.decompress(piece, size_max) for piece in pieces) + deflate.end_message(size_max)
+    *before, last = pieces or [b""]
+    inflated = b"".join(deflate.decompress(piece, size_max, last=False) for piece in before)
+    return inflated + deflate.decompress(last, size_max, last=True)
 
 
 # --- RFC 7692 §5.1 and §7.1: negotiation
@@ -255,8 +257,8 @@ def test_message_after_a_final_block_begins_with_an_empty_window() -> None:
 
 def test_data_after_a_final_block_is_refused_and_not_kept() -> None:
     deflate = Deflate(Agreement())
-    assert deflate.decompress(bytes.fromhex("f3 48 cd c9 c9 07 00"), SIZE_MAX) == b"Hello"
-    assert deflate.decompress(b"\x00", SIZE_MAX) == b""
+    assert deflate.decompress(bytes.fromhex("f3 48 cd c9 c9 07 00"), SIZE_MAX, last=False) == b"Hello"
+    assert deflate.decompress(b"\x00", SIZE_MAX, last=False) == b""
     with pytest.raises(zlib.error, match="follows"):
         message(deflate, *[b"\x00"] * 100)
     assert len(deflate._decompressor.unused_data) < 10
@@ -289,7 +291,7 @@ def test_messages_are_the_same_in_any_pieces(payloads: list[bytes], places: list
 def test_bomb_is_inflated_to_one_byte_beyond_the_limit(size_max: int) -> None:
     bomb = ClientDeflate().compress(bytes(10_000_000))
     assert len(bomb) < 11_000
-    assert len(Deflate(Agreement()).decompress(bomb, size_max)) == size_max + 1
+    assert len(Deflate(Agreement()).decompress(bomb, size_max, last=False)) == size_max + 1
 
 
 def test_message_as_large_as_the_limit_is_whole() -> None:
@@ -301,8 +303,8 @@ def test_message_as_large_as_the_limit_is_whole() -> None:
 def test_end_of_a_message_is_limited_too(size_max: int) -> None:
     # A stored block whose four bytes are what is appended to each message.
     deflate = Deflate(Agreement())
-    assert deflate.decompress(b"\x00\x04\x00\xfb\xff", size_max) == b""
-    assert deflate.end_message(size_max) == TAIL[: size_max + 1]
+    assert deflate.decompress(b"\x00\x04\x00\xfb\xff", size_max, last=False) == b""
+    assert deflate.decompress(b"", size_max, last=True) == TAIL[: size_max + 1]
 
 
 def test_nothing_is_made_before_it_is_needed() -> None:

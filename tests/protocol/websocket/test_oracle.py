@@ -59,6 +59,7 @@ ORACLE = settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 SIZE_MAX = 1_000_000
+HELD_MAX = 1_000_000_000
 
 
 class Offer(NamedTuple):
@@ -288,7 +289,7 @@ def our_session(offer: Offer, size_max: int = SIZE_MAX) -> Session:
 
 def ours_on(pieces: list[bytes], offer: Offer, size_max: int = SIZE_MAX) -> Verdict:
     session = our_session(offer, size_max)
-    found = [message for piece in pieces for message in session.receive(piece, 1000)]
+    found = [message for piece in pieces for message in session.receive(piece, 1000, HELD_MAX)]
     pongs = [frame.payload for frame in read_frames(b"".join(session.pongs))[0]]
     if session.end is None:
         return Verdict(found, pongs)
@@ -370,16 +371,16 @@ def test_message_inside_of_another_is_refused_whatever_is_in_it() -> None:
 
 def check_cuts(data: bytes, places: list[int], messages_max: int, offer: Offer) -> None:
     whole = our_session(offer)
-    expected = whole.receive(data, 1000)
+    expected = whole.receive(data, 1000, HELD_MAX)
     for take_off in (unmask, fastest_unmask):
         session = Session(size_max=SIZE_MAX, agreement=our_agreement(offer)[1], unmask=take_off)
         found: list[str | bytes] = []
         for piece in cut(data, places):
-            found += session.receive(piece, messages_max)
-        rest = b""
-        while session.waiting and session._rest != rest:
-            rest = session._rest
-            found += session.receive(b"", messages_max)
+            found += session.receive(piece, messages_max, HELD_MAX)
+        rest = (b"", 0)
+        while session.waiting and (session._rest, session._rest_begin) != rest:
+            rest = (session._rest, session._rest_begin)
+            found += session.receive(b"", messages_max, HELD_MAX)
         assert found == expected
         assert (session.pongs, session.heard_pong) == (whole.pongs, whole.heard_pong)
         if whole.end is not None and session.end is not None and whole.end.failed and whole.end.code == 1007:
@@ -459,4 +460,4 @@ def test_their_client_understands_us_and_we_understand_it(
         assert isinstance(frame, TheirFrame)
         data = bytes(frame.data)
         assert (data.decode() if frame.opcode is Opcode.TEXT else data) == value
-        assert session.receive(b"".join(client.data_to_send()), 2) == [value]
+        assert session.receive(b"".join(client.data_to_send()), 2, HELD_MAX) == [value]

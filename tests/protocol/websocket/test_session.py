@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 import pytest
 from websockets.speedups import apply_mask
 
 from devserver.protocol.websocket.deflate import COMPRESSED_FROM, Agreement
 from devserver.protocol.websocket.frames import unmask
-from devserver.protocol.websocket.session import PARTS_MAX, PONGS_MAX, End, Session
+from devserver.protocol.websocket.session import COUNTED_FROM, PONGS_MAX, End, Session
 from tests.support.websocket import (
     BINARY,
     CLOSE,
@@ -29,6 +30,8 @@ from tests.support.websocket import (
 )
 
 SIZE_MAX = 100_000
+HELD_MAX = 1_000_000_000
+"""Held bytes at which no test stops by accident."""
 DEFLATE = Agreement()
 
 CONTROL = [CLOSE, PING, PONG]
@@ -89,7 +92,7 @@ class Outcome:
 
 def feed(session: Session, *pieces: bytes, messages_max: int = 1_000_000) -> list[str | bytes]:
     """The messages in these pieces."""
-    return [message for piece in pieces for message in session.receive(piece, messages_max)]
+    return [message for piece in pieces for message in session.receive(piece, messages_max, HELD_MAX)]
 
 
 def outcome(*data: bytes, size_max: int = SIZE_MAX, agreement: Agreement | None = None) -> Outcome:
@@ -267,7 +270,7 @@ def test_flood_of_empty_fragments_takes_no_memory(first: bytes, nothing: bytes) 
     assert len(feed(session, client_frame(CONTINUATION, b"\x00"))) == 1
 
 
-@pytest.mark.parametrize("count", [PARTS_MAX - 1, PARTS_MAX, PARTS_MAX + 1, 2 * PARTS_MAX, 3 * PARTS_MAX + 1])
+@pytest.mark.parametrize("count", [2, 1023, 1024, 5000])
 @pytest.mark.parametrize("text", ["e", "é"])
 def test_message_in_very_many_pieces_is_whole(text: str, count: int) -> None:
     whole = (text + "\n") * count
@@ -295,7 +298,7 @@ def test_control_frame_may_have_125_bytes() -> None:
     result = outcome(client_frame(PING, payload), client_frame(PONG, payload), client_close(1000, b"x" * 123))
     assert result.pongs == [b"\x8a\x7d" + payload]
     assert result.heard_pong
-    assert result.end == End(1000, "x" * 123, b"\x88\x02\x03\xe8", failed=False)
+    assert result.end == End(1000, "x" * 123, b"\x88\x7d\x03\xe8" + b"x" * 123, failed=False)
 
 
 @pytest.mark.parametrize("opcode", CONTROL)
@@ -318,9 +321,9 @@ def test_close_without_a_status_is_1005_and_answered_without_one() -> None:
     assert result == Outcome(["last"], end=End(1005, "", b"\x88\x00", failed=False))
 
 
-def test_close_with_a_status_and_a_reason_is_answered_with_its_status() -> None:
+def test_close_with_a_status_and_a_reason_is_answered_with_both() -> None:
     result = outcome(client_close(1001, "fort – weg".encode()))
-    assert result.end == End(1001, "fort – weg", b"\x88\x02\x03\xe9", failed=False)
+    assert result.end == End(1001, "fort – weg", b"\x88\x0e\x03\xe9" + "fort – weg".encode(), failed=False)
 
 
 def test_close_of_one_byte_fails_the_connection() -> None:
@@ -393,9 +396,9 @@ def test_beginning_of_a_control_frame_shows_until_its_end() -> None:
     "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 )
 def test_valid_status_code_is_repeated(code: int) -> None:
-    answer = b"\x88\x02" + code.to_bytes(2)
-    assert outcome(client_close(code)).end == End(code, "", answer, failed=False)
-    assert outcome(client_close(code, b"why")).end == End(code, "why", answer, failed=False)
+    value = code.to_bytes(2)
+    assert outcome(client_close(code)).end == End(code, "", b"\x88\x02" + value, failed=False)
+    assert outcome(client_close(code, b"why")).end == End(code, "why", b"\x88\x05" + value + b"why", failed=False)
 
 
 @pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2999, 5000, 65535])
@@ -632,8 +635,10 @@ def test_agreed_context_takeover_of_the_client_is_followed() -> None:
 
 
 def test_compressed_part_without_an_agreement_is_an_error_of_ours() -> None:
+    session = Session(size_max=SIZE_MAX)
+    session._compressed = True
     with pytest.raises(AssertionError, match="RSV1"):
-        Session(size_max=SIZE_MAX)._take_compressed(b"\x00")
+        session._take_content(b"\x00", [])
 
 
 # --- Few messages at a time
@@ -643,14 +648,14 @@ def test_messages_beyond_those_asked_for_wait() -> None:
     session = Session(size_max=SIZE_MAX)
     data = b"".join(client_text(text) for text in "abcde")
     assert not session.waiting
-    assert session.receive(data, 2) == ["a", "b"]
+    assert session.receive(data, 2, HELD_MAX) == ["a", "b"]
     assert session.waiting
-    assert session.receive(client_text("f"), 0) == []
-    assert session.receive(b"", 3) == ["c", "d", "e"]
+    session.keep(client_text("f"))
+    assert session.receive(b"", 3, HELD_MAX) == ["c", "d", "e"]
     assert session.waiting
-    assert session.receive(b"", 3) == ["f"]
+    assert session.receive(b"", 3, HELD_MAX) == ["f"]
     assert not session.waiting
-    assert session.receive(b"", 3) == []
+    assert session.receive(b"", 3, HELD_MAX) == []
 
 
 @pytest.mark.parametrize("messages_max", [1, 2, 3])
@@ -671,21 +676,21 @@ def test_messages_taken_one_after_the_other_are_the_same(messages_max: int, agre
         session = Session(size_max=SIZE_MAX, agreement=agreement)
         messages: list[str | bytes] = []
         for piece in cut(data, range(0, len(data), size)):
-            messages += session.receive(piece, messages_max)
-            while session.waiting and (more := session.receive(b"", messages_max)):
+            messages += session.receive(piece, messages_max, HELD_MAX)
+            while session.waiting and (more := session.receive(b"", messages_max, HELD_MAX)):
                 messages += more
         while session.waiting:
-            messages += session.receive(b"", messages_max)
+            messages += session.receive(b"", messages_max, HELD_MAX)
         assert messages == ["a", b"bc", "d" * 300, ""]
         assert session.pongs == [b"\x8a\x01p", b"\x8a\x01q"]
-        assert session.end == End(4000, "bye", b"\x88\x02\x0f\xa0", failed=False)
+        assert session.end == End(4000, "bye", b"\x88\x05\x0f\xa0bye", failed=False)
 
 
 def test_pings_and_the_end_behind_messages_that_wait_are_not_seen_yet() -> None:
     session = Session(size_max=SIZE_MAX)
-    assert session.receive(client_text("a") + client_frame(PING) + client_close(), 1) == ["a"]
+    assert session.receive(client_text("a") + client_frame(PING) + client_close(), 1, HELD_MAX) == ["a"]
     assert (session.pongs, session.end) == ([], None)
-    assert session.receive(b"", 1) == []
+    assert session.receive(b"", 1, HELD_MAX) == []
     assert session.pongs == [b"\x8a\x00"]
     assert session.end is not None
 
@@ -693,9 +698,192 @@ def test_pings_and_the_end_behind_messages_that_wait_are_not_seen_yet() -> None:
 def test_one_byte_of_a_frame_is_no_message_that_waits() -> None:
     session = Session(size_max=SIZE_MAX)
     frame = client_text("a")
-    assert session.receive(frame[:1], 9) == []
+    assert session.receive(frame[:1], 9, HELD_MAX) == []
     assert not session.waiting
-    assert session.receive(frame[1:], 9) == ["a"]
+    assert session.receive(frame[1:], 9, HELD_MAX) == ["a"]
+
+
+# --- What holding messages costs
+
+
+def held(session: Session) -> int:
+    """Bytes of memory of what a session keeps: bytes that it has not read, and a message that is not complete."""
+    return sum(map(getsizeof, (session._rest, session._content, session.control, session.pongs)))
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_nothing_is_inflated_after_the_message_that_goes_over_the_limit(opcode: int) -> None:
+    client = ClientDeflate()
+    data = b"".join(client_frame(opcode, client.compress(b"x" * 60_000), rsv1=True) for _ in range(32))
+    session = Session(size_max=SIZE_MAX, agreement=DEFLATE)
+    assert len(session.receive(data, 32, 65_536)) == 2
+    assert session.waiting
+    assert held(session) < len(data) + 500
+    # Later calls go on, each with a limit of its own.
+    assert len(session.receive(b"", 32, 0)) == 1
+    assert len(session.receive(b"", 32, 65_536)) == 2
+    assert len(session.receive(b"", 32, HELD_MAX)) == 27
+    assert not session.waiting
+
+
+def test_bytes_that_are_kept_are_read_by_the_next_call() -> None:
+    session = Session(size_max=SIZE_MAX)
+    session.keep(client_text("a")[:3])
+    session.keep(client_text("a")[3:])
+    assert session.waiting
+    assert session.receive(client_text("b"), 32, 0) == ["a", "b"]
+    assert session.receive(client_close(), 32, 0) == []
+    session.keep(client_text("c"))
+    assert session._rest == b""
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("text", ["x" * 1000, "x" * 996 + "\U0001f600", "漢" * 500, "é" * 300, "x" * 512])
+def test_text_counts_as_what_its_characters_take_in_memory(text: str, compressed: bool) -> None:
+    client, payload = ClientDeflate(), text.encode()
+    frames = [
+        client_frame(TEXT, client.compress(payload) if compressed else payload, rsv1=compressed) for _ in range(1_000)
+    ]
+    session = Session(size_max=SIZE_MAX, agreement=DEFLATE)
+    messages = session.receive(b"".join(frames), 1_000_000, 100_000)
+    assert 100_000 < sum(map(getsizeof, messages)) <= 100_000 + getsizeof(text)
+
+
+@pytest.mark.parametrize("text", ["", "ab", "é", "漢", "\U0001f600"])
+def test_small_compressed_messages_count_with_what_an_object_takes(text: str) -> None:
+    client = ClientDeflate()
+    data = b"".join(client_frame(TEXT, client.compress(text.encode()), rsv1=True) for _ in range(5_000))
+    session = Session(size_max=SIZE_MAX, agreement=DEFLATE)
+    messages = session.receive(data, 1_000_000, 100_000)
+    assert 100_000 < sum(map(getsizeof, messages)) <= 100_000 + getsizeof(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "ab", "é", "漢", "\U0001f600", "x" * (COUNTED_FROM - 1)])
+def test_small_messages_that_are_not_compressed_take_at_most_ten_times_their_bytes(text: str) -> None:
+    session = Session(size_max=SIZE_MAX)
+    data = client_text(text) * 1_000
+    messages = session.receive(data, 1_000, 0)
+    assert messages == [text] * 1_000
+    assert sum(map(getsizeof, messages)) <= 10 * len(data)
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_message_in_tiny_fragments_is_held_at_little_more_than_its_size(opcode: int, size: int) -> None:
+    # Each fourth character needs four bytes, which a str would spend on every one.
+    payload = "abc\U0001f600".encode() * 3_000
+    frames = client_fragments(opcode, *cut(payload, range(0, len(payload), size)))
+    session = Session(size_max=SIZE_MAX)
+    for number, frame in enumerate(frames[:-1], 1):
+        assert session.receive(frame, 32, HELD_MAX) == []
+        assert held(session) <= 1.2 * size * number + 500
+    assert session.receive(frames[-1], 32, HELD_MAX) == [payload.decode() if opcode == TEXT else payload]
+    assert held(session) < 500
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_large_frame_in_small_reads_is_held_once(opcode: int, step: int) -> None:
+    payload = b"x" * 20_000
+    frame = client_frame(opcode, payload)
+    session = Session(size_max=SIZE_MAX)
+    arrived = 0
+    for piece in cut(frame, range(0, len(frame) - 1, step))[:-1]:
+        assert session.receive(piece, 32, HELD_MAX) == []
+        arrived += len(piece)
+        # Nothing but the head of a frame is kept for the next call.
+        assert len(session._rest) < 14
+        assert held(session) <= 1.2 * arrived + 500
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_inflated_message_of_one_frame_is_not_copied(opcode: int) -> None:
+    size = 4_000_000
+    frame = client_frame(opcode, ClientDeflate().compress(bytes(size)), rsv1=True)
+    session = Session(size_max=size, agreement=DEFLATE)
+    tracemalloc.start()
+    try:
+        (message,) = session.receive(frame, 32, 65_536)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(message) == size
+    assert now < 1.1 * size
+    # zlib's blocks are joined, and text is decoded: two at a time.
+    assert peak < 2.2 * size
+
+
+def test_bytes_that_wait_are_not_copied_for_each_message() -> None:
+    session = Session(size_max=SIZE_MAX)
+    data = client_text("ab") * 10_000
+    session.receive(data, 1, HELD_MAX)
+    kept = {id(session._rest): session._rest}
+    for _ in range(9_999):
+        assert session.receive(b"", 1, HELD_MAX) == ["ab"]
+        kept[id(session._rest)] = session._rest
+    # A copy is made whenever half is left, so that what was read is let go of.
+    assert len(kept) < 20
+    assert sum(map(len, kept.values())) < 2.5 * len(data)
+
+
+def test_few_bytes_that_wait_do_not_keep_a_large_read() -> None:
+    session = Session(size_max=SIZE_MAX)
+    assert len(session.receive(client_text("x" * 50_000) + b"\x81", 32, HELD_MAX)) == 1
+    assert held(session) < 500
+
+
+def test_flood_of_pings_leaves_a_bounded_number_of_answers() -> None:
+    session = Session(size_max=SIZE_MAX)
+    assert session.receive(client_frame(PING, b"x" * 125) * 5_000, 32, HELD_MAX) == []
+    assert len(session.pongs) == PONGS_MAX
+    assert held(session) + sum(map(getsizeof, session.pongs)) < 10_000
+
+
+# --- After our Close frame
+
+
+@pytest.mark.parametrize("agreement", [None, DEFLATE])
+def test_discarded_messages_are_not_inflated_and_the_close_is_found(agreement: Agreement | None) -> None:
+    bomb = ClientDeflate().compress(bytes(1_000_000))
+    rsv1 = agreement is not None
+    data = b"".join(
+        [
+            client_text("text"),
+            client_frame(TEXT, b""),
+            client_frame(BINARY, bomb, rsv1=rsv1),
+            *client_fragments(TEXT, b"a", b"", bomb, rsv1=rsv1),
+            client_frame(TEXT, b"\xff"),
+            client_frame(PING, b"p"),
+            client_close(4000, b"bye"),
+        ]
+    )
+    for step in (1, 5, 1000, len(data)):
+        session = Session(size_max=SIZE_MAX, agreement=agreement)
+        for piece in cut(data, range(0, len(data), step)):
+            assert session.end is None
+            session.discard(piece)
+            assert held(session) < 1000
+        assert session.end == End(4000, "bye", b"\x88\x05\x0f\xa0bye", failed=False)
+        session.discard(b"more")
+
+
+def test_discarding_begins_within_a_message_and_with_bytes_that_wait() -> None:
+    for before in (client_frame(TEXT, b"abc", fin=False), client_frame(TEXT, b"abc")[:-1], client_text("abc") * 9):
+        session = Session(size_max=SIZE_MAX)
+        session.receive(before, 1, HELD_MAX)
+        rest = client_frame(CONTINUATION, b"d") if session._opcode and not session._left else b"d"[: session._left]
+        session.discard(b"")
+        assert session._content == b""
+        session.discard(rest + client_close())
+        assert session.end is not None
+        assert not session.end.failed
+
+
+def test_broken_frame_is_found_while_messages_are_discarded() -> None:
+    session = Session(size_max=SIZE_MAX)
+    session.discard(client_text("a") + client_frame(TEXT, b"b", mask=None))
+    assert session.end is not None
+    assert session.end.failed
 
 
 # --- Frames of ours
