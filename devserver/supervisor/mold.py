@@ -47,7 +47,8 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     master = os.getppid()
     os.setsid()
     # Threads of native libraries are seen on Linux only.
-    probe = imports.Probe((), to_fork=True, files=False) if threads.are_visible() else None
+    probe = imports.Probe((), to_fork=threads.are_visible(), files=False)
+    generators.watch()
     gc.disable()
     writer.take_turns()
     children.make_ordinary(lambda: [sock.fileno()])
@@ -56,7 +57,7 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         # Not before: the kernel forgets it when a process becomes another user.
         life.end_with(master)
         logging.configure(job.config)
-        with contextlib.nullcontext() if probe is None else probe:
+        with probe:
             app = load_app(
                 job.target,
                 interface=job.config.interface,
@@ -74,7 +75,7 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         # The app's own wish, such as sys.exit() in a module.
         _say(sock, to_json(AppFailed(f"The import of the app raised {type(exc).__name__}: {exc}", "", None)))
         code = EXIT_APP
-    if app is not None and (why := _why_not(probe)):
+    if app is not None and (why := _why_not(probe.threads)):
         _say(sock, {"is": "unfit", "why": why})
         app = None
     if app is None:
@@ -85,7 +86,7 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     import_ahead(job.config)
     # From here on the end of the channel tells it, and what the import has started can be ended as well.
     life.outlive()
-    caster = _Caster(sock, None if probe is None else probe.threads)
+    caster = _Caster(sock, probe.threads)
     _say(sock, {"is": "ready"})
     post = caster.serve()
     if post is None:
@@ -202,12 +203,12 @@ def _close(fds: Sequence[int]) -> None:
             os.close(fd)
 
 
-def _why_not(probe: imports.Probe | None) -> str:
-    """Why the process cannot be forked after the import of the app, or an empty string."""
-    if probe is None or probe.threads is None:
+def _why_not(seen: Threads | None) -> str:
+    """Returns why the process cannot be forked after the import of the app, or an empty string."""
+    if seen is None:
         started = threads.python_thread()
         return f"the app starts a thread while it is imported ({started})" if started else ""
-    loud = probe.threads.loud()
+    loud = seen.loud()
     # An app may be made by a function that is called after the import.
     return f"{loud[0].module or 'the app'} starts a thread while it is imported ({loud[0].name})" if loud else ""
 
