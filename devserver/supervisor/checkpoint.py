@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader
 from devserver.supervisor import children, descriptors, forker, imports
 from devserver.supervisor.file_recorder import IN_MEMORY
+from devserver.supervisor.generators import generators
 from devserver.supervisor.import_record import ImportRecord, names_hash
+from devserver.supervisor.threads import thread_count
 
 if TYPE_CHECKING:
     from devserver.supervisor.channel import WorkerChannel
@@ -93,16 +95,18 @@ class Checkpoints:
         # The channel's thread has a selector, which is closed with it.
         self._files = {fd: place for fd, place in imports.open_files().items() if place != _SELECTOR}
         # Those of Python are ended before a fork, or are the app's.
-        self._threads = imports.thread_count() - threading.active_count() + 1
+        self._threads = thread_count() - threading.active_count() + 1
         for folder in sys.path:
             self._search(os.path.abspath(folder))
         self._recording = True
+        generators.watch()
         self._since = time.process_time()
 
     def end(self) -> None:
         """The import is over."""
         self._recording = False
         self._wanted.clear()
+        generators.stop()
 
     def due(self, path: str) -> bool:
         """Whether there should be a checkpoint before this file is run; called for each of the project's own."""
@@ -227,7 +231,7 @@ class Checkpoints:
 
 def _threads_end(wanted: int) -> bool:
     deadline = time.monotonic() + _ENDED_S
-    while imports.thread_count() > wanted:
+    while thread_count() > wanted:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.0005)

@@ -14,7 +14,6 @@ import gc
 import os
 import select
 import socket
-import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from devserver.app.interface import WsgiOptions
@@ -24,8 +23,9 @@ from devserver.config.env_layers import home
 from devserver.errors import EXIT_APP, EXIT_OK, AppError, ConfigError
 from devserver.events import AppFailed, to_json
 from devserver.observe import logging, writer
-from devserver.supervisor import children, descriptors, ending, imports, life
+from devserver.supervisor import children, descriptors, ending, imports, life, threads
 from devserver.supervisor.channel import Inbox, encode
+from devserver.supervisor.generators import generators
 from devserver.supervisor.handle import kill_group
 from devserver.supervisor.post import Job, Post
 from devserver.supervisor.prefork_worker import import_ahead, prepare_process, work
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from devserver.app.types import ASGIApp
     from devserver.supervisor.channel import Message
+    from devserver.supervisor.threads import Threads
 
 WRITE_MS = 20
 
@@ -45,6 +46,9 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     code = EXIT_OK
     master = os.getppid()
     os.setsid()
+    # Threads of native libraries are seen on Linux only.
+    probe = imports.Probe((), to_fork=threads.are_visible(), files=False)
+    generators.watch()
     gc.disable()
     writer.take_turns()
     children.make_ordinary(lambda: [sock.fileno()])
@@ -53,14 +57,15 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         # Not before: the kernel forgets it when a process becomes another user.
         life.end_with(master)
         logging.configure(job.config)
-        app = load_app(
-            job.target,
-            interface=job.config.interface,
-            wsgi=WsgiOptions.of(job.config),
-            put_in=home(job.config.mode, job.config.env_file),
-        )
-        # Once, and not once a worker.
-        build_routes(app)
+        with probe:
+            app = load_app(
+                job.target,
+                interface=job.config.interface,
+                wsgi=WsgiOptions.of(job.config),
+                put_in=home(job.config.mode, job.config.env_file),
+            )
+            # Once, and not once a worker.
+            build_routes(app)
     except (AppError, ConfigError, OSError) as exc:
         failure = exc.failure if isinstance(exc, AppError) else None
         hint = "" if isinstance(exc, OSError) else exc.hint
@@ -70,17 +75,18 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
         # The app's own wish, such as sys.exit() in a module.
         _say(sock, to_json(AppFailed(f"The import of the app raised {type(exc).__name__}: {exc}", "", None)))
         code = EXIT_APP
-    if app is not None and (started := _threads()):
-        _say(sock, {"is": "unfit", "why": f"the app starts a thread while it is imported ({started})"})
+    if app is not None and (why := _why_not(probe.threads)):
+        _say(sock, {"is": "unfit", "why": why})
         app = None
     if app is None:
         writer.flush(1.0)
         ending.end_children()
         os._exit(code)
+    generators.settle()
     import_ahead(job.config)
     # From here on the end of the channel tells it, and what the import has started can be ended as well.
     life.outlive()
-    caster = _Caster(sock)
+    caster = _Caster(sock, probe.threads)
     _say(sock, {"is": "ready"})
     post = caster.serve()
     if post is None:
@@ -91,10 +97,14 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
 
 
 class _Caster:
-    """Forks on demand, and tells how its children end."""
+    """Forks on demand, and tells how its children end.
 
-    def __init__(self, sock: socket.socket) -> None:
+    :param seen: the threads that may run here; None where native ones are invisible.
+    """
+
+    def __init__(self, sock: socket.socket, seen: Threads | None) -> None:
         self._sock = sock
+        self._seen = seen
         self._inbox = Inbox()
         self._children: dict[int, int] = {}
         """Descriptor (a pidfd) → pid."""
@@ -144,10 +154,11 @@ class _Caster:
 
     def _fork(self, poll: select.poll) -> Post | None:
         fds, self._fds = self._fds, []
-        started = _threads()
+        started = threads.python_thread() if self._seen is None else ", ".join(left.name for left in self._seen.loud())
         if started:
             _close(fds)
-            _say(self._sock, {"is": "refused", "why": f"a thread has been started in it ({started})"})
+            why = f"a thread has been started in it after the import ({started})"
+            _say(self._sock, {"is": "refused", "why": why})
             return None
         try:
             if -1 in fds:
@@ -192,14 +203,14 @@ def _close(fds: Sequence[int]) -> None:
             os.close(fd)
 
 
-def _threads() -> str:
-    """The name of a thread besides the main one, native ones included; empty when there is none."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            return thread.name
-    if not os.path.isdir("/proc/self/task"):
-        return ""
-    return imports.loud_thread()
+def _why_not(seen: Threads | None) -> str:
+    """Returns why the process cannot be forked after the import of the app, or an empty string."""
+    if seen is None:
+        started = threads.python_thread()
+        return f"the app starts a thread while it is imported ({started})" if started else ""
+    loud = seen.loud()
+    # An app may be made by a function that is called after the import.
+    return f"{loud[0].module or 'the app'} starts a thread while it is imported ({loud[0].name})" if loud else ""
 
 
 def _say(sock: socket.socket, message: Message) -> None:

@@ -211,7 +211,12 @@ class Mold:
         while self._is_ready and self._waiting:
             process = self._waiting.popleft()
             self._asked.append(process)
-            fds = process.take_descriptors()
+            try:
+                # The process keeps its own: whoever else is to make it needs them, when the mold refuses.
+                fds = process.copy_descriptors()
+            except OSError:
+                self._asked.pop().ended(EXIT_INTERNAL)
+                continue
             self.channel.send({"do": "fork", "row": process.row, "age": process.age, "descriptors": len(fds)})
             for fd in fds:
                 self.channel.send({"do": "with"}, fd)
@@ -272,6 +277,21 @@ class MoldedProcess:
         fds, self._fds = self._fds, []
         return fds
 
+    def copy_descriptors(self) -> list[int]:
+        """Copies of them, which belong to whoever calls this.
+
+        :raises OSError: there is no room for them.
+        """
+        copies: list[int] = []
+        try:
+            # One by one: those that were made must be closed when the next one cannot be.
+            copies.extend(os.dup(fd) for fd in self._fds)
+        except OSError:
+            for fd in copies:
+                os.close(fd)
+            raise
+        return copies
+
     def post(self) -> Post:
         """Its post again, for somebody else to make it."""
         channel, dump, *listeners = self.take_descriptors()
@@ -282,6 +302,7 @@ class MoldedProcess:
     def forked(self, pid: int) -> None:
         """It has been made."""
         self.pid = pid
+        self._close()
         if self._killed:
             self.kill()
 

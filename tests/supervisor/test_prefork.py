@@ -678,7 +678,7 @@ def test_app_that_starts_a_thread_is_imported_by_each_worker(folder: Path) -> No
     )
     (folder / "main.py").write_text(thread + APP)
     with prod(folder, "-w", "2", "--preload") as running:
-        running.wait(r"--preload has no effect: the app starts a thread while it is imported \(mine\)")
+        running.wait(r"--preload has no effect: main starts a thread while it is imported \(mine\)")
         until(lambda: len(pids(running, 20)) == 2)
         assert running.end() == 0
 

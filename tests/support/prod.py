@@ -96,6 +96,7 @@ def prod(
     ready: bool = True,
     environment: dict[str, str] | None = None,
     command: str = "prod",
+    target: str = "main:app",
     pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
@@ -103,6 +104,7 @@ def prod(
     :param ready: wait until all workers serve.
     :param environment: added to ours.
     :param command: another command of ``dev``.
+    :param target: what is served.
     :param pass_fds: descriptors that it inherits.
     """
     port = free_port()
@@ -110,7 +112,7 @@ def prod(
     with log.open("wb") as file:
         where = () if "--fd" in options else ("--port", str(port))
         process = subprocess.Popen(
-            [sys.executable, "-m", "devserver", command, "main:app", *where, *options],
+            [sys.executable, "-m", "devserver", command, target, *where, *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
             stdin=subprocess.DEVNULL,
