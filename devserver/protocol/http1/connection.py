@@ -40,6 +40,8 @@ _FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host
 _FORWARDED_FIELDS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
+_PROXY_FIELDS = _FORWARDED_FIELDS | {b"x-real-ip"}
+"""Fields that a trusted proxy writes."""
 _TELLING_FIELDS = _FRAMING_FIELDS | _FORWARDED_FIELDS
 _telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
@@ -661,8 +663,8 @@ class Http1Connection(asyncio.Protocol):
         """The headers that the app gets of those with an underscore in a name, and all others.
 
         ASGI tells ``-`` and ``_`` apart, so that they are delivered. But apps that map both to one name, as CGI does,
-        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: beside that
-        one it is dropped.
+        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: from such a
+        peer the fields that say where a request came from are not delivered under another name.
 
         :raises Refusal: 400 when ``--underscore-headers`` says so.
         """
@@ -673,8 +675,9 @@ class Http1Connection(asyncio.Protocol):
             return [field for field in headers if b"_" not in field[0]]
         if not self._trusted:
             return headers
-        names = {name for name, _ in headers}
-        return [field for field in headers if b"_" not in field[0] or field[0].replace(b"_", b"-") not in names]
+        return [
+            field for field in headers if field[0] in _PROXY_FIELDS or field[0].replace(b"_", b"-") not in _PROXY_FIELDS
+        ]
 
     def _frame(
         self, line: RequestLine, headers: list[tuple[bytes, bytes]], fields: list[tuple[bytes, bytes]]
