@@ -131,7 +131,7 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         from devserver.config import foreign, python_file
 
         path = python_file.locate(directory, config_file)
-        names = python_file.run(path)
+        names = python_file.run(path, directory)
         hooks = python_file.hooks(names, path)
         project = [foreign.python_layer(names, path, command, notices), *project]
     elif command == "prod" and (directory / GUNICORN_FILE).is_file():
