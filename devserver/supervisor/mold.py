@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
@@ -86,6 +86,7 @@ class _Caster:
         """Descriptor (a pidfd) → pid."""
         self._retiring = False
         self._row = self._age = 0
+        self._marks: dict[str, Any] = {}
         self._wanted = 0
         self._fds: list[int] = []
 
@@ -115,6 +116,7 @@ class _Caster:
         match message.get("do"):
             case "fork":
                 self._row, self._age = int(message["row"]), int(message["age"])
+                self._marks = message["marks"]
                 self._wanted, self._fds = int(message["descriptors"]), []
             case "with":
                 self._fds.append(int(message["fd"]))
@@ -145,6 +147,7 @@ class _Caster:
                 dump,
                 self._row,
                 self._age,
+                self._marks,
             )
         for fd in self._fds:
             os.close(fd)

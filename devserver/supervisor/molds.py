@@ -199,7 +199,8 @@ class Mold:
             process = self._waiting.popleft()
             self._asked.append(process)
             fds = process.take_descriptors()
-            self.channel.send({"do": "fork", "row": process.row, "age": process.age, "descriptors": len(fds)})
+            fork = {"do": "fork", "row": process.row, "age": process.age, "marks": dict(process.marks)}
+            self.channel.send({**fork, "descriptors": len(fds)})
             for fd in fds:
                 self.channel.send({"do": "with"}, fd)
 
@@ -241,6 +242,7 @@ class MoldedProcess:
         self.pid = 0
         self.row = post.row
         self.age = post.age
+        self.marks = post.marks
         self._exits = exits
         self._code: int | None = None
         self._killed = False
@@ -255,7 +257,12 @@ class MoldedProcess:
         """Its post again, for somebody else to make it."""
         channel, dump, *listeners = self.take_descriptors()
         return Post(
-            socket.socket(fileno=channel), [socket.socket(fileno=fd) for fd in listeners], dump, self.row, self.age
+            socket.socket(fileno=channel),
+            [socket.socket(fileno=fd) for fd in listeners],
+            dump,
+            self.row,
+            self.age,
+            self.marks,
         )
 
     def forked(self, pid: int) -> None:

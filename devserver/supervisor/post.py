@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from devserver.config import Config
     from devserver.config.python_file import Hook
     from devserver.config.target import Target
+    from devserver.supervisor.hooks import HookServer
     from devserver.supervisor.privileges import Identity
     from devserver.supervisor.scoreboard import Scoreboard
 
@@ -32,6 +33,7 @@ class Job:
     :ivar ssl: the TLS context. All have the same one, so that a session that began with one worker is resumed by
         another, and so that only the master must be able to read the key.
     :ivar hooks: functions of a config file.
+    :ivar server: the master, as they see it.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Job:
     board: Scoreboard
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+    server: HookServer = field(kw_only=True)
 
     @property
     def counting(self) -> bool:
@@ -57,6 +60,7 @@ class Post:
     :ivar dump_fd: where it writes when its loop stands still; see :mod:`devserver.supervisor.stuck`.
     :ivar row: its row of the scoreboard.
     :ivar age: counts the workers there have been.
+    :ivar marks: what ``pre_fork`` has set on it.
     """
 
     channel: socket.socket
@@ -64,3 +68,4 @@ class Post:
     dump_fd: int
     row: int
     age: int = 0
+    marks: Mapping[str, Any] = field(default_factory=dict)

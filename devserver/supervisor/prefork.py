@@ -43,7 +43,7 @@ from devserver.supervisor import certificates, inheritance, status, steer
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.figures import Monitor
-from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
+from devserver.supervisor.hooks import Hooks, HookServer
 from devserver.supervisor.molds import Mold, MoldedProcess, Molds
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
@@ -149,6 +149,7 @@ class PreforkSupervisor:
         self._warden = Warden(
             self._pool, self._board, lambda: self._settings.config, say=self._say, forget=self._forget
         )
+        self._server = HookServer(config, self._pool.wanted, self._listeners)
         self._sharings: list[Sharing] = []
         self._monitor = Monitor(config, None if inherited is None else inherited.monitor)
         # An older master has the socket until it ends.
@@ -189,6 +190,7 @@ class PreforkSupervisor:
             with SignalQueue(wanted) as self._signals:
                 if self._pid_file is not None:
                     self._pid_file.write(beside=self._inherited is not None)
+                self._hooks.call("nworkers_changed", self._hook_server, self._pool.wanted, None)
                 self._hooks.call_first("on_starting", self._hook_server)
                 if self._control is not None:
                     self._control.attach(self._selector)
@@ -214,7 +216,9 @@ class PreforkSupervisor:
 
     @property
     def _hook_server(self) -> HookServer:
-        return HookServer(self._settings.config, self._pool.wanted)
+        pids = {handle.age: handle.pid for handle in self._pool}
+        self._server.refresh(self._settings.config, self._pool.wanted, pids)
+        return self._server
 
     def _share(self) -> None:
         self._monitor.listen()
@@ -302,8 +306,10 @@ class PreforkSupervisor:
         process: Process
         try:
             self._age += 1
-            self._hooks.call("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
-            post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
+            server = self._hook_server
+            self._hooks.call("pre_fork", server, server.hire(self._age, [handle.age for handle in self._pool]))
+            sockets = [sharing.of(slot.index) for sharing in self._sharings]
+            post = Post(theirs, sockets, writing, row, self._age, server.marks(self._age))
             if self._settings.config.preload and self._molds.fit:
                 process = self._molds.current(self._job(), lambda: self._leave_to_child(())).fork(post)
             else:
@@ -338,6 +344,7 @@ class PreforkSupervisor:
             self._board,
             settings.ssl,
             settings.hooks,
+            server=self._hook_server,
         )
 
     def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
@@ -452,7 +459,8 @@ class PreforkSupervisor:
             # What it said at the end explains it.
             self._on_channel(handle)
             self._forget(handle)
-            self._hooks.call("child_exit", self._hook_server, HookWorker(self._settings.config, handle.age, handle.pid))
+            server = self._hook_server
+            self._hooks.call("child_exit", server, server.dismiss(handle.age, handle.pid))
             asked = handle.dismissed or bool(self._way)
             self._pool.ended(handle, now, failed=not asked)
             self._exits.pop(handle.pid, None)

@@ -36,7 +36,7 @@ from devserver.server import loop as loops
 from devserver.server.server import Server, connection_class
 from devserver.supervisor import ending, stuck
 from devserver.supervisor.channel import Message, WorkerChannel
-from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
+from devserver.supervisor.hooks import Hooks
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.post import IGNORED, Job, Post
 from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
@@ -118,8 +118,8 @@ class _Worker:
         self._channel.start()
         gc.disable()
         hooks = Hooks(job.hooks, lambda text: self._channel.send(to_json(Notice("error", text))))
-        worker = HookWorker(job.config, self._post.age, os.getpid())
-        server = HookServer(job.config, job.config.workers or 0, os.getppid())
+        server = job.server
+        worker = server.become(self._post.age, self._post.marks)
         try:
             if app is None:
                 prepare_process(job)
