@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import threading
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.interface import WsgiOptions
@@ -42,8 +43,10 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     gc.disable()
     writer.take_turns()
     try:
-        prepare_process(job)
+        complaint = prepare_process(job)
         logging.configure(job.config)
+        if complaint:
+            getLogger("devserver.error").warning(complaint)
         app = load_app(
             job.target,
             interface=job.config.interface,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import socket
     import ssl
+    from pathlib import Path
 
     from devserver.config import Config
     from devserver.config.python_file import Hook
@@ -34,6 +35,7 @@ class Job:
         another, and so that only the master must be able to read the key.
     :ivar hooks: functions of a config file.
     :ivar server: the master, as they see it.
+    :ivar directory: the working folder, entered by every worker, since it may be a link that leads elsewhere by then.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Job:
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     server: HookServer = field(kw_only=True)
+    directory: Path = field(kw_only=True)
 
     @property
     def counting(self) -> bool:

@@ -32,6 +32,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from devserver import __version__
@@ -92,6 +93,7 @@ class Settings:
     :ivar environment: the variables of the workers.
     :ivar ssl: the TLS context that they have in common.
     :ivar hooks: functions of a config file.
+    :ivar directory: the working folder.
     """
 
     config: Config
@@ -99,6 +101,7 @@ class Settings:
     environment: Mapping[str, str]
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+    directory: Path = field(default_factory=Path.cwd)
 
 
 class PreforkSupervisor:
@@ -345,6 +348,7 @@ class PreforkSupervisor:
             settings.ssl,
             settings.hooks,
             server=self._hook_server,
+            directory=settings.directory,
         )
 
     def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -71,9 +72,10 @@ def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
     os._exit(code)
 
 
-def prepare_process(job: Job) -> None:
+def prepare_process(job: Job) -> str:
     """Makes a process that was just forked one in which the app may be imported.
 
+    :returns: what is wrong and no reason to end, or an empty text.
     :raises OSError: it may not take on its identity.
     """
     for name in IGNORED:
@@ -83,7 +85,28 @@ def prepare_process(job: Job) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     set_environment(job.environment)
     job.identity.take_on()
+    complaint = _enter(job.directory)
     put_on_path(job.target)
+    return complaint
+
+
+def _enter(directory: Path) -> str:
+    """Changes to the working folder; returns what is wrong when that cannot be done."""
+    try:
+        os.chdir(directory)
+    except OSError as exc:
+        # The app may be installed elsewhere. Only a folder that exists can be asked for its name.
+        with contextlib.suppress(OSError):
+            os.chdir(_present_folder())
+        return f"The folder {directory} cannot be entered ({exc.strerror}); worker {os.getpid()} is in {os.getcwd()}."
+    return ""
+
+
+def _present_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
 
 
 def import_ahead(config: Config) -> None:
@@ -122,7 +145,9 @@ class _Worker:
         worker = server.become(self._post.age, self._post.marks)
         try:
             if app is None:
-                prepare_process(job)
+                complaint = prepare_process(job)
+                if complaint:
+                    self._channel.send(to_json(Notice("warning", complaint)))
             self._observers = Observers(job.config, self._emitter, told_by="master")
             hooks.call("post_fork", server, worker)
             if app is None:
