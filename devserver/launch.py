@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devserver.config.discovery import find_target
 from devserver.config.settings import Config
@@ -82,6 +82,20 @@ def serve(
         listening.close(listeners)
 
 
+class Reread(NamedTuple):
+    """What is read again for SIGHUP.
+
+    :ivar environment: the workers' variables.
+    :ivar hooks: functions of a config file.
+    :ivar directory: the working folder, in which we are.
+    """
+
+    config: Config
+    environment: Mapping[str, str]
+    hooks: Mapping[str, Hook]
+    directory: Path
+
+
 def serve_workers(
     config: Config,
     *,
@@ -89,7 +103,7 @@ def serve_workers(
     notices: Sequence[Notice] = (),
     environment: Mapping[str, str] | None = None,
     hooks: Mapping[str, Hook] | None = None,
-    reread: Callable[[], tuple[Config, Mapping[str, str], Mapping[str, Hook]]] | None = None,
+    reread: Callable[[], Reread] | None = None,
     start_again: StartAgain | None = None,
 ) -> int:
     """Serves with several processes, as ``dev prod`` does, until it is stopped; tells of itself by logging alone.
@@ -98,7 +112,7 @@ def serve_workers(
     :param notices: what was noticed while the settings were read.
     :param environment: the workers' variables; ours when left out.
     :param hooks: functions of a config file.
-    :param reread: reads the settings, the environment and the hooks again, for SIGHUP.
+    :param reread: reads everything again, for SIGHUP.
     :param start_again: starts the program again, for SIGUSR2.
     :returns: the exit code.
     :raises DevserverError: an address, a user or a file cannot be had.
@@ -107,14 +121,15 @@ def serve_workers(
     from devserver.supervisor.observers import Observers
     from devserver.supervisor.prefork import PreforkSupervisor, Settings
 
-    def settings(config: Config, environment: Mapping[str, str], hooks: Mapping[str, Hook]) -> Settings:
-        return Settings(config, find_target(config, directory), environment, _tls(config), hooks)
+    def settings(read: Reread) -> Settings:
+        target = find_target(read.config, read.directory)
+        return Settings(read.config, target, read.environment, _tls(read.config), read.hooks, read.directory)
 
     if config.umask is not None:
         # Before any file is made.
         os.umask(config.umask)
     emitter = Emitter()
-    first = settings(config, dict(os.environ) if environment is None else environment, hooks or {})
+    first = settings(Reread(config, dict(os.environ) if environment is None else environment, hooks or {}, directory))
     with Observers(config, emitter, told_by="nobody") as observers:
         for notice in notices:
             emitter.emit(notice)
@@ -128,7 +143,7 @@ def serve_workers(
                 first,
                 listeners,
                 emitter,
-                reread=None if reread is None else lambda: settings(*reread()),
+                reread=None if reread is None else lambda: settings(reread()),
                 start_again=start_again,
                 inherited=inherited,
                 renew=_tls,

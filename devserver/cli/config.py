@@ -45,7 +45,7 @@ def translated(file: str) -> str:
     from devserver.config import gunicorn, python_file
 
     path = working_directory() / file
-    return gunicorn.as_toml(python_file.run(path), path.name)
+    return gunicorn.as_toml(python_file.run(path, working_directory()), path.name)
 
 
 def table(known: list[Field[Any]], resolved: Resolved) -> str:

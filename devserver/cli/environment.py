@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver.config import env_once
 from devserver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def enter(directory: Path) -> None:
             hint=f"Add it: {command_that_adds(own, directory)}",
         )
     os.environ[ENTERED] = str(own)
+    variable, fds = env_once.hand_over()
+    os.environ.update(variable)
+    for fd in fds:
+        os.set_inheritable(fd, True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(script, [str(script), *sys.argv[1:]])

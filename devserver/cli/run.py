@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from devserver import __version__
 from devserver.cli.environment import enter
+from devserver.config import env_once, environment
 from devserver.config.sources import DEFAULT, resolve
 from devserver.errors import DevserverError, UsageError
 from devserver.events import Emitter, Notice
@@ -37,11 +38,12 @@ def run(given: Mapping[str, object], early: Early | None = None) -> int:
 
 
 def _run(given: Mapping[str, object], early: Early | None) -> int:
+    env_once.take_over(os.environ)
     resolved = resolve("run", given, environ=os.environ, directory=working_directory())
     enter(resolved.directory)
     os.chdir(resolved.directory)
     own = dict(os.environ)
-    os.environ.update(resolved.environment)
+    environment.add(resolved.environment)
 
     from devserver import launch
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dotenv.parser import parse_stream
 
-from devserver.config import env_findings
+from devserver.config import env_findings, env_once
 from devserver.config.env_findings import Finding
 from devserver.errors import ConfigError
 
@@ -79,8 +79,11 @@ def read(path: Path, shown: str) -> EnvFile:
 
 def _bytes(path: Path, shown: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(BYTES_MAX + 1)
+        if env_once.is_pipe(path):
+            data = env_once.read(path, shown, BYTES_MAX)
+        else:
+            with path.open("rb") as file:
+                data = file.read(BYTES_MAX + 1)
     except FileNotFoundError:
         raise EnvFileError(shown, "does not exist", hint=f"It was looked for as {path.absolute()}.") from None
     except IsADirectoryError:

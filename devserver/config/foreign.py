@@ -13,7 +13,8 @@ from typing import Any
 
 from devserver.config import gunicorn, gunicorn_flags, paste_file, settings
 from devserver.config import option as options
-from devserver.config.layer import COMMAND_LINE, Layer, attempt, read_value, spelled
+from devserver.config.layer import COMMAND_LINE, Layer, Wrong, attempt, read_value, spelled
+from devserver.config.python_file import HOOKS
 from devserver.errors import ConfigError
 from devserver.events import Notice
 
@@ -21,17 +22,59 @@ GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
 
 
 def python_layer(names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]) -> Layer:
-    """What the file of ``--config`` says; names that are no options are its own, unless they look like one.
-
-    A setting of gunicorn means what it means there; under our own name it wins.
-    """
-    by_spelling = spelled()
+    """Reads the file of ``--config``, which is gunicorn's or has our names."""
+    is_theirs = is_gunicorns(names, path)
+    converted = gunicorn.convert(names, numbers_only=not is_theirs)
+    translated = gunicorn.translate(converted.names)
+    notices += [Notice("warning", f"{path}: {note}") for note in translated.notes]
     values: dict[str, tuple[Any, str]] = {}
-    translated = gunicorn.translate(names)
     for field_name, (name, value) in translated.values.items():
         label = f"{path} {name}"
         values[field_name] = (attempt(partial(options.check, settings.by_name(field_name), value, label)), str(path))
-    notices += [Notice("warning", f"{path}: {note}") for note in translated.notes]
+    for name, text in converted.wrong.items():
+        wrong = Wrong(ConfigError(f"{path} {name}: {text}"))
+        values |= {field_name: (wrong, str(path)) for field_name in gunicorn.OPTIONS[name]("1")}
+    if is_theirs:
+        _tell_of_own_variables(names, path, notices)
+    else:
+        values |= _own_options(names, path, command, notices)
+    return Layer(values)
+
+
+def is_gunicorns(names: Mapping[str, Any], path: Path) -> bool:
+    """Says whether a Python file was written for gunicorn, so that only gunicorn's settings count in it.
+
+    The word gunicorn in its name says so. So does a setting that only gunicorn has, or a ``bind`` beside the ``host``
+    or ``port`` that it was put together from.
+    """
+    if "gunicorn" in path.name.lower():
+        return True
+    if names.keys() & (gunicorn.KNOWN - HOOKS.keys() - spelled().keys()):
+        return True
+    return "bind" in names and not names.keys().isdisjoint({"host", "port"})
+
+
+def _tell_of_own_variables(names: Mapping[str, Any], path: Path, notices: list[Notice]) -> None:
+    """Names our options among the file's own variables: whoever meant one must learn that it does not count."""
+    others = {name: value for name, value in names.items() if name not in gunicorn.KNOWN and not callable(value)}
+    ours = [name for name in others if name in spelled()]
+    if ours:
+        level = "info" if "gunicorn" in path.name.lower() else "warning"
+        text = f"{path}: only gunicorn's settings count in a gunicorn file; {', '.join(ours)} mean nothing there."
+        notices.append(Notice(level, text.replace(" mean ", " means ") if len(ours) == 1 else text))
+    for name in others.keys() - ours:
+        guess = options.nearest(name, gunicorn.KNOWN, cutoff=0.85)
+        # A name beside the one it looks like is a variable that the setting was made of, such as timeout_str.
+        if guess and guess not in names:
+            notices.append(Notice("warning", f"{path}: gunicorn has no setting {name}; did you mean {guess}?"))
+
+
+def _own_options(
+    names: Mapping[str, Any], path: Path, command: str, notices: list[Notice]
+) -> dict[str, tuple[Any, str]]:
+    """Reads a file with our names; names that are no options are its own, unless they look like one."""
+    by_spelling = spelled()
+    values: dict[str, tuple[Any, str]] = {}
     for name, value in names.items():
         if name in gunicorn.KNOWN:
             continue
@@ -40,7 +83,7 @@ def python_layer(names: Mapping[str, Any], path: Path, command: str, notices: li
             values[known.name] = (attempt(partial(options.check, known, value, f"{path} {name}")), str(path))
         elif not callable(value) and known is None and (guess := options.nearest(name, by_spelling, cutoff=0.85)):
             notices.append(Notice("warning", f"{path}: {name} is not an option; did you mean {guess}?"))
-    return Layer(values)
+    return values
 
 
 def paste_layer(directory: Path, paste: str, command: str, notices: list[Notice]) -> Layer:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from devserver.config import gunicorn_values, settings
 from devserver.config import option as options
-from devserver.config import settings
 from devserver.config.python_file import HOOKS
 
 Convert: TypeAlias = "Callable[[Any], dict[str, Any]]"
@@ -28,10 +28,47 @@ class Translation:
     """A sentence for each setting that has no effect, with what to use instead."""
 
 
+@dataclass(frozen=True)
+class Converted:
+    """The settings of a file, in the types that gunicorn gives them.
+
+    :ivar names: setting → value.
+    :ivar wrong: setting → what is wrong with its value, for options of ours.
+    """
+
+    names: dict[str, Any]
+    wrong: dict[str, str]
+
+
+def convert(names: Mapping[str, Any], *, numbers_only: bool = False) -> Converted:
+    """Converts the settings among the global names of a file as gunicorn does; other names are left out.
+
+    A setting that has no effect here keeps a value that gunicorn would refuse.
+
+    :param names: of :func:`devserver.config.python_file.run`.
+    :param numbers_only: convert nothing but numbers that are written as text.
+    """
+    found = Converted({}, {})
+    for name, given in names.items():
+        if name not in KNOWN:
+            continue
+        if numbers_only and not (isinstance(given, str) and name in gunicorn_values.NUMBERS):
+            found.names[name] = given
+            continue
+        try:
+            found.names[name] = gunicorn_values.convert(name, given)
+        except ValueError as exc:
+            if name in OPTIONS:
+                found.wrong[name] = str(exc)
+            else:
+                found.names[name] = given
+    return found
+
+
 def translate(names: Mapping[str, Any]) -> Translation:
     """What the global names of a gunicorn.conf.py mean here; names that gunicorn does not know are passed over.
 
-    :param names: of :func:`devserver.config.python_file.run`.
+    :param names: of :func:`convert`.
     """
     values: dict[str, tuple[str, Any]] = {}
     notes: list[str] = []
@@ -52,6 +89,8 @@ def translate(names: Mapping[str, Any]) -> Translation:
 def _take_worker_class(names: Mapping[str, Any], values: dict[str, tuple[str, Any]], notes: list[str]) -> None:
     """Any kind of app is served by the one worker that there is; what is left is how many threads call a WSGI app."""
     kind = names["worker_class"]
+    if isinstance(kind, type):
+        kind = f"{kind.__module__}.{kind.__qualname__}"
     threads = names.get("threads", 1)
     if kind == "sync" and threads == 1:
         # Apps that were never called by two threads at once may not bear it.
@@ -287,8 +326,9 @@ def as_toml(names: Mapping[str, Any], file: str) -> str:
     """
     import json  # not at the top: only people ask for this
 
-    translated = translate(names)
-    lines, notes = [], [*translated.notes]
+    converted = convert(names)
+    translated = translate(converted.names)
+    lines, notes = [], [*translated.notes, *(f"{name}: {text}" for name, text in converted.wrong.items())]
     values = {field: value for field, (_, value) in translated.values.items()}
     app = values.pop("app", None)
     hooks = [name for name in names if name in HOOKS and callable(names[name])]

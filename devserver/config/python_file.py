@@ -2,10 +2,15 @@
 
 Its global names are options (``workers = 4``) and hooks (``def when_ready(server): ...``); everything else in it is the
 file's own business. It is run, as anything that can compute a setting must be; nothing else of the user's is.
+
+It runs as under gunicorn: as a module named ``__config__`` that is in ``sys.modules``, with the project's folder on
+``sys.path``, so that dataclasses in it and imports of the project's own modules work.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,7 +53,7 @@ def locate(directory: Path, text: str) -> Path:
 
 
 def _installed(module: str) -> Path:
-    import importlib.util  # not at the top: few write it so
+    import importlib.util  # not at the top: few name a module
 
     try:
         spec = importlib.util.find_spec(module)
@@ -59,35 +64,63 @@ def _installed(module: str) -> Path:
     return Path(spec.origin)
 
 
-def run(path: Path) -> dict[str, Any]:
-    """The global names of the file after it has run.
+def run(path: Path, directory: Path | None = None) -> dict[str, Any]:
+    """Runs the file and returns its global names.
 
+    Modules of the project that an earlier run imported are imported again, since they may have been edited.
+
+    :param directory: the project's folder, to import from; not when left out.
     :raises ConfigError: it cannot be read, is not Python, or raises.
     """
     try:
         source = path.read_bytes()
     except OSError as exc:
         raise ConfigError(f"--config: cannot read {path} ({exc.strerror}).") from exc
-    names: dict[str, Any] = {"__file__": str(path), "__name__": "__config__", "__builtins__": __builtins__}
+    module = ModuleType(MODULE)
+    module.__file__ = str(path)
+    for name in _imported:
+        sys.modules.pop(name, None)
+    _imported.clear()
+    sys.modules[MODULE] = module
+    if directory is not None and str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    before = {*sys.modules}
     try:
-        exec(compile(source, str(path), "exec"), names)
+        exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as exc:
         raise ConfigError(f"--config: {path}, line {exc.lineno}: {exc.msg}.") from exc
     except Exception as exc:
         lines = [frame.lineno for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == str(path)]
         where = f", line {lines[-1]}" if lines else ""
         raise ConfigError(f"--config: {path}{where}: {type(exc).__name__}: {exc}.") from exc
-    return {
-        name: value
-        for name, value in names.items()
-        if not name.startswith("_") and not isinstance(value, (ModuleType, type))
-    }
+    finally:
+        if directory is not None:
+            _imported.update(name for name in {*sys.modules} - before if _is_in(sys.modules[name], directory))
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and not _is_module(value)}
+
+
+MODULE = "__config__"
+"""Name of the file's module, which is gunicorn's."""
+_imported: set[str] = set()
+"""Modules of the project that the last run imported."""
+
+
+def _is_module(value: object) -> bool:
+    return isinstance(value, ModuleType)
+
+
+def _is_in(module: ModuleType, directory: Path) -> bool:
+    """Says whether a module is a file of the project, and not one that is installed inside it."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not Path(file).is_relative_to(directory):
+        return False
+    return not {"site-packages", "dist-packages"} & {*Path(file).parts}
 
 
 def hooks(names: Mapping[str, Any], path: Path) -> dict[str, Hook]:
-    """The hooks among them.
+    """Picks the hooks; one may be named by its import string, such as ``"shop.hooks.when_ready"``.
 
-    :raises ConfigError: one cannot be called, or not with what it is called with.
+    :raises ConfigError: one cannot be imported or called, or not with what it is called with.
     """
     import inspect  # not at the top: few have a file
 
@@ -96,6 +129,8 @@ def hooks(names: Mapping[str, Any], path: Path) -> dict[str, Hook]:
         hook = names.get(name)
         if hook is None:
             continue
+        if isinstance(hook, str):
+            hook = _import_hook(name, hook, path)
         if not callable(hook):
             raise ConfigError(f"--config: {path}: {name} is not a function.")
         try:
@@ -108,3 +143,13 @@ def hooks(names: Mapping[str, Any], path: Path) -> dict[str, Hook]:
             pass
         found[name] = hook
     return found
+
+
+def _import_hook(name: str, text: str, path: Path) -> Any:
+    module, _, attribute = text.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as exc:
+        raise ConfigError(
+            f"--config: {path}: {name}: {text!r} cannot be imported ({type(exc).__name__}: {exc})."
+        ) from None

@@ -52,7 +52,7 @@ COMMANDS = ("run", "prod")
 """The commands that serve."""
 
 # Variables with our prefix that are no options: of the scripts of this repository, and of a command that hands over.
-_NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_INHERITED", "DEVSERVER_PYTHON"})
+_NOT_OPTIONS = frozenset({"DEVSERVER_ENTERED", "DEVSERVER_ENV_READ", "DEVSERVER_INHERITED", "DEVSERVER_PYTHON"})
 
 # Kubernetes makes such variables of a service called "devserver", or "devserver-" and more (service links), and Docker
 # of a linked container. They are addresses, not options.
@@ -131,7 +131,7 @@ def resolve(command: str, cli: Mapping[str, object], *, environ: Mapping[str, st
         from devserver.config import foreign, python_file
 
         path = python_file.locate(directory, config_file)
-        names = python_file.run(path)
+        names = python_file.run(path, directory)
         hooks = python_file.hooks(names, path)
         project = [foreign.python_layer(names, path, command, notices), *project]
     elif command == "prod" and (directory / GUNICORN_FILE).is_file():

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from devserver.config import settings
+from devserver.config import environment, settings
 from devserver.config.sources import complete
 from devserver.errors import ConfigError
 
@@ -246,7 +246,7 @@ class Config(settings.Config):
 def complete_config(config: settings.Config) -> Resolved:
     """Reads what uvicorn would read by itself, and lets the app be imported as the program itself would import it."""
     resolved = complete(config, environ=os.environ, directory=Path.cwd())
-    os.environ.update(resolved.environment)
+    environment.add(resolved.environment)
     if config.chdir:
         os.chdir(resolved.directory)
     if isinstance(config.app, str) and not config.app_dir and sys.path:

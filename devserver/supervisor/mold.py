@@ -14,7 +14,8 @@ import gc
 import os
 import select
 import socket
-from typing import TYPE_CHECKING, NoReturn
+from logging import getLogger
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
@@ -53,10 +54,12 @@ def run(job: Job, sock: socket.socket) -> NoReturn:
     writer.take_turns()
     children.make_ordinary(lambda: [sock.fileno()])
     try:
-        prepare_process(job)
+        complaint = prepare_process(job)
         # Not before: the kernel forgets it when a process becomes another user.
         life.end_with(master)
         logging.configure(job.config)
+        if complaint:
+            getLogger("devserver.error").warning(complaint)
         with probe:
             app = load_app(
                 job.target,
@@ -110,6 +113,7 @@ class _Caster:
         """Descriptor (a pidfd) → pid."""
         self._retiring = False
         self._row = self._age = 0
+        self._marks: dict[str, Any] = {}
         self._wanted = 0
         self._fds: list[int] = []
         # All that the app has opened, and nothing that comes for a worker.
@@ -141,6 +145,7 @@ class _Caster:
         match message.get("do"):
             case "fork":
                 self._row, self._age = int(message["row"]), int(message["age"])
+                self._marks = message["marks"]
                 self._wanted, self._fds = int(message["descriptors"]), []
             case "with":
                 self._fds.append(-1 if message["fd"] is None else int(message["fd"]))
@@ -179,6 +184,7 @@ class _Caster:
                 dump,
                 self._row,
                 self._age,
+                self._marks,
             )
         # First, since it makes room.
         _close(fds)

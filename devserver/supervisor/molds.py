@@ -217,7 +217,8 @@ class Mold:
             except OSError:
                 self._asked.pop().ended(EXIT_INTERNAL)
                 continue
-            self.channel.send({"do": "fork", "row": process.row, "age": process.age, "descriptors": len(fds)})
+            fork = {"do": "fork", "row": process.row, "age": process.age, "marks": dict(process.marks)}
+            self.channel.send({**fork, "descriptors": len(fds)})
             for fd in fds:
                 self.channel.send({"do": "with"}, fd)
 
@@ -261,6 +262,7 @@ class MoldedProcess:
         self.pid = 0
         self.row = post.row
         self.age = post.age
+        self.marks = post.marks
         self._exits = exits
         self._code: int | None = None
         self._killed = False
@@ -296,7 +298,12 @@ class MoldedProcess:
         """Its post again, for somebody else to make it."""
         channel, dump, *listeners = self.take_descriptors()
         return Post(
-            socket.socket(fileno=channel), [socket.socket(fileno=fd) for fd in listeners], dump, self.row, self.age
+            socket.socket(fileno=channel),
+            [socket.socket(fileno=fd) for fd in listeners],
+            dump,
+            self.row,
+            self.age,
+            self.marks,
         )
 
     def forked(self, pid: int) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
     import ssl
+    from pathlib import Path
 
     from devserver.config import Config
     from devserver.config.python_file import Hook
     from devserver.config.target import Target
+    from devserver.supervisor.hooks import HookServer
     from devserver.supervisor.privileges import Identity
     from devserver.supervisor.scoreboard import Scoreboard
 
@@ -33,6 +35,8 @@ class Job:
         another, and so that only the master must be able to read the key.
     :ivar hooks: functions of a config file.
     :ivar master: a descriptor of the master's life, the same in every process of ours; -1 where there is none.
+    :ivar server: the master, as hooks see it.
+    :ivar directory: the working folder, entered by every worker, since it may be a link that leads elsewhere by then.
     """
 
     config: Config
@@ -43,6 +47,8 @@ class Job:
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     master: int = -1
+    server: HookServer = field(kw_only=True)
+    directory: Path = field(kw_only=True)
 
     @property
     def counting(self) -> bool:
@@ -59,6 +65,7 @@ class Post:
     :ivar dump_fd: where it writes when its loop stands still; see :mod:`devserver.supervisor.stuck`.
     :ivar row: its row of the scoreboard.
     :ivar age: counts the workers there have been.
+    :ivar marks: what ``pre_fork`` has set on it.
     """
 
     channel: socket.socket
@@ -66,6 +73,7 @@ class Post:
     dump_fd: int
     row: int
     age: int = 0
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def descriptors(self) -> list[int]:

@@ -32,6 +32,7 @@ import socket
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from devserver import __version__
@@ -44,7 +45,7 @@ from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.figures import Monitor
 from devserver.supervisor.handle import kill_group, kill_leader
-from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
+from devserver.supervisor.hooks import Hooks, HookServer
 from devserver.supervisor.molds import Mold, MoldedProcess, Molds
 from devserver.supervisor.pidfile import PidFile
 from devserver.supervisor.pool import Drop, Pool, PoolHandle, Replace, Slot, Spawn
@@ -98,6 +99,7 @@ class Settings:
     :ivar environment: the variables of the workers.
     :ivar ssl: the TLS context that they have in common.
     :ivar hooks: functions of a config file.
+    :ivar directory: the working folder.
     """
 
     config: Config
@@ -105,6 +107,7 @@ class Settings:
     environment: Mapping[str, str]
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+    directory: Path = field(default_factory=Path.cwd)
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ class PreforkSupervisor:
         self._warden = Warden(
             self._pool, self._board, lambda: self._settings.config, say=self._say, forget=self._forget
         )
+        self._server = HookServer(config, self._pool.wanted, self._listeners)
         self._sharings: list[Sharing] = []
         self._monitor = Monitor(config, None if inherited is None else inherited.monitor)
         # An older master has the socket until it ends.
@@ -226,6 +230,7 @@ class PreforkSupervisor:
                 if self._pid_file is not None:
                     self._pid_file.write(beside=self._inherited is not None)
                 with self._keeping():
+                    self._hooks.call("nworkers_changed", self._hook_server, self._pool.wanted, None)
                     self._hooks.call_first("on_starting", self._hook_server)
                 if self._control is not None:
                     self._control.attach(self._selector)
@@ -251,7 +256,9 @@ class PreforkSupervisor:
 
     @property
     def _hook_server(self) -> HookServer:
-        return HookServer(self._settings.config, self._pool.wanted)
+        pids = {handle.age: handle.pid for handle in self._pool}
+        self._server.refresh(self._settings.config, self._pool.wanted, pids)
+        return self._server
 
     def _call_hook(self, name: str, *arguments: object) -> None:
         if name in self._settings.hooks:
@@ -373,7 +380,8 @@ class PreforkSupervisor:
         :raises OSError: there are no descriptors, processes or memory for it.
         """
         self._age += 1
-        self._call_hook("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
+        server = self._hook_server
+        self._call_hook("pre_fork", server, server.hire(self._age, [handle.age for handle in self._pool]))
         mold = None
         if self._settings.config.preload and self._molds.fit:
             # Before anything of the worker is opened.
@@ -386,7 +394,8 @@ class PreforkSupervisor:
             undo.callback(os.close, reading)
             theirs.callback(os.close, writing)
             os.set_blocking(reading, False)
-            post = Post(sock, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
+            sockets = [sharing.of(slot.index) for sharing in self._sharings]
+            post = Post(sock, sockets, writing, row, self._age, server.marks(self._age))
             process: Process = self._fork(post) if mold is None else mold.fork(post)
             undo.pop_all()
         return PoolHandle(
@@ -405,6 +414,8 @@ class PreforkSupervisor:
             settings.ssl,
             settings.hooks,
             self._life,
+            server=self._hook_server,
+            directory=settings.directory,
         )
 
     def _fork(self, post: Post) -> _Forked:
@@ -520,7 +531,8 @@ class PreforkSupervisor:
             # What it said at the end explains it.
             self._on_channel(handle)
             self._forget(handle)
-            self._call_hook("child_exit", self._hook_server, HookWorker(self._settings.config, handle.age, handle.pid))
+            server = self._hook_server
+            self._call_hook("child_exit", server, server.dismiss(handle.age, handle.pid))
             asked = handle.dismissed or bool(self._way)
             self._pool.ended(handle, now, failed=not asked)
             self._exits.pop(handle.pid, None)

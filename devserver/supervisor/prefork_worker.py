@@ -24,6 +24,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,7 +41,7 @@ from devserver.server.durations import CANCEL_S
 from devserver.server.server import Server, connection_class
 from devserver.supervisor import children, ending, life, stuck
 from devserver.supervisor.channel import Message, WorkerChannel
-from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
+from devserver.supervisor.hooks import Hooks
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.post import IGNORED, Job, Post
 from devserver.supervisor.scoreboard import LATENCY_BOUNDS_MS, Row, Scoreboard
@@ -73,9 +74,10 @@ def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
     ending.end_worker(code, is_orphan=lambda: life.is_over(job.master))
 
 
-def prepare_process(job: Job) -> None:
+def prepare_process(job: Job) -> str:
     """Makes a process that was just forked one in which the app may be imported.
 
+    :returns: what is wrong and no reason to end, or an empty text.
     :raises OSError: it may not take on its identity.
     """
     for name in IGNORED:
@@ -85,7 +87,28 @@ def prepare_process(job: Job) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     set_environment(job.environment)
     job.identity.take_on()
+    complaint = _enter(job.directory)
     put_on_path(job.target)
+    return complaint
+
+
+def _enter(directory: Path) -> str:
+    """Changes to the working folder; returns what is wrong when that cannot be done."""
+    try:
+        os.chdir(directory)
+    except OSError as exc:
+        # The app may be installed elsewhere. Only a folder that exists can be asked for its name.
+        with contextlib.suppress(OSError):
+            os.chdir(_present_folder())
+        return f"The folder {directory} cannot be entered ({exc.strerror}); worker {os.getpid()} is in {os.getcwd()}."
+    return ""
+
+
+def _present_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
 
 
 def import_ahead(config: Config) -> None:
@@ -121,11 +144,13 @@ class _Worker:
         self._channel.start()
         gc.disable()
         hooks = Hooks(job.hooks, lambda text: self._channel.send(to_json(Notice("error", text))))
-        worker = HookWorker(job.config, self._post.age, os.getpid())
-        server = HookServer(job.config, job.config.workers or 0, os.getppid())
+        server = job.server
+        worker = server.become(self._post.age, self._post.marks)
         try:
             if app is None:
-                prepare_process(job)
+                complaint = prepare_process(job)
+                if complaint:
+                    self._channel.send(to_json(Notice("warning", complaint)))
             self._observers = Observers(job.config, self._emitter, told_by="master")
             hooks.call("post_fork", server, worker)
             if app is None:

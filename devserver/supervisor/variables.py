@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devserver.config import environment
 from devserver.config.env_layers import Variables, candidates, difference, read_layers
 from devserver.errors import ConfigError
 from devserver.events import EnvironmentChanged, Event, Notice
@@ -65,7 +66,7 @@ class WorkerVariables:
         before, self._before = self._before, now
         self._last = {**self._defaults, **self._own, **now.added}
         # For whoever masks secrets: it has to know those of the new worker, and those of the old one, too.
-        os.environ.update(self._last)
+        environment.add(self._last)
         if before is not None:
             self._tell(before, now)
         return self._last

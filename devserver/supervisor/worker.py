@@ -27,6 +27,7 @@ from devserver.app.interface import WsgiOptions
 from devserver.app.introspect import build_routes
 from devserver.app.load import load_app, put_on_path
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader, install, stamp
+from devserver.config import environment
 from devserver.config.env_layers import candidates, home
 from devserver.errors import EXIT_OK, AppError, ConfigError
 from devserver.events import (
@@ -533,12 +534,8 @@ def _env_files(config: Config) -> tuple[str, ...]:
 
 
 def set_environment(wanted: Mapping[str, str]) -> None:
-    """Makes ``os.environ`` what it would be in a process that was started with ``wanted``."""
-    for name in os.environ.keys() - wanted.keys():
-        del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    """Makes the environment what it would be in a process that was started with ``wanted``."""
+    environment.replace(wanted)
 
 
 def reset_signals() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devserver.config import gunicorn, settings
+# Only its settings are looked at; nothing is served with it.
+from gunicorn.config import KNOWN_SETTINGS
+from gunicorn.config import Config as GunicornConfig
+from gunicorn.errors import ConfigError as GunicornError
+
+from devserver.config import gunicorn, gunicorn_values, python_file, settings
 from devserver.config.python_file import HOOKS
 from devserver.config.sources import Resolved, resolve
 from devserver.errors import ConfigError
@@ -20,15 +27,10 @@ def resolved(folder: Path, text: str, **given: object) -> Resolved:
 
 
 def test_every_setting_of_the_installed_gunicorn_is_known() -> None:
-    # Only its list of settings is looked at; nothing is served with it.
-    from gunicorn.config import KNOWN_SETTINGS
-
     assert {setting.name for setting in KNOWN_SETTINGS} == gunicorn.KNOWN
 
 
 def test_defaults_of_the_installed_gunicorn_are_passed_over_in_silence() -> None:
-    from gunicorn.config import KNOWN_SETTINGS
-
     usual = {
         setting.name: setting.default
         for setting in KNOWN_SETTINGS
@@ -107,8 +109,13 @@ def test_hooks_that_do_not_exist_are_answered_and_others_are_called(tmp_path: Pa
         ("worker_class = 'sync'\nthreads = 6", {"threads": 6}),
         ("worker_class = 'uvicorn.workers.UvicornWorker'", {"threads": 8, "http": "auto"}),
         ("worker_class = 'uvicorn.workers.UvicornH11Worker'", {"http": "h11"}),
-        # Our own name wins.
-        ("timeout = 60\ntimeout_worker = 5", {"timeout_worker": 5}),
+        # Names of ours are the file's own.
+        ("timeout = 60\ntimeout_worker = 5", {"timeout_worker": 60}),
+        ("host = '127.0.0.1'\nport = '8000'\nbind = f'{host}:{port}'", {"bind": ("127.0.0.1:8000",)}),
+        ("env = 1\nheaders = 2\nhttp = 3\nmetrics = 4\ncontrol = 5\nloop = 6", {"http": "auto", "metrics": None}),
+        ("workers = '2'\ntimeout = '0x1e'\nthreads = True", {"workers": 2, "timeout_worker": 30, "threads": 1}),
+        ("preload_app = 'true'\ncontrol_socket = ' ctl '", {"preload": True, "control": "ctl"}),
+        ("class Mine: ...\nworker_class = Mine\nMine.__module__ = 'uvicorn.workers'", {"threads": 8}),
     ],
 )
 def test_setting_becomes_an_option(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
@@ -121,6 +128,151 @@ def test_setting_becomes_an_option(tmp_path: Path, text: str, expected: dict[str
 def test_worker_class_that_we_do_not_have_is_answered(tmp_path: Path, kind: str) -> None:
     (notice,) = resolved(tmp_path, f"worker_class = {kind!r}").notices
     assert f"worker_class = {kind!r} has no effect:" in notice.text
+
+
+PROBES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    3,
+    -1,
+    20_000,
+    2**31,
+    1.5,
+    b"x",
+    "",
+    "0",
+    "1",
+    "3",
+    "-1",
+    "0x10",
+    "0o17",
+    "017",
+    "1_0",
+    " 20000 ",
+    "true",
+    " False ",
+    "TRUE",
+    "yes",
+    "none",
+    "off",
+    "Auto",
+    "v1",
+    "h1, h2",
+    "h1,h1",
+    "upgrade",
+    "drop",
+    "asyncio",
+    "fast",
+    " a , b,, ",
+    "*",
+    "10.0.0.0/8, ::1",
+    "10.0.0.1/8",
+    [],
+    ["a", " b "],
+    ("a",),
+    ["a", 1],
+    [None],
+    {},
+    {"a": 1},
+)
+"""Values of every type that a file could give."""
+ELSEWHERE = {"reload_engine", "ssl_version", "reload_extra_files", "chdir", "statsd_host", "logger_class"}
+"""Settings whose conversion looks at files, loads classes or makes an address: done elsewhere, or not at all."""
+
+
+def converted_by(read: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+    """Returns whether ``read`` accepts the value, and what it makes of it."""
+    try:
+        return True, read(value)
+    except (ValueError, TypeError, AttributeError, GunicornError):
+        return False, None
+
+
+def test_values_are_converted_as_by_the_installed_gunicorn() -> None:
+    for setting in KNOWN_SETTINGS:
+        if setting.section.endswith("Hooks") or setting.name in ELSEWHERE:
+            continue
+        for value in PROBES:
+            theirs = converted_by(setting.validator, value)
+            ours = converted_by(partial(gunicorn_values.convert, setting.name), value)
+            if setting.name in {"user", "group"} and (value is None or not isinstance(value, (int, bytes))):
+                # Names are looked up when they are taken on.
+                continue
+            assert (ours, type(ours[1])) == (theirs, type(theirs[1])), (setting.name, value)
+
+
+FILE = """
+import multiprocessing
+import os
+from dataclasses import dataclass
+
+@dataclass
+class Limits:
+    requests: "int" = 1000
+
+host = os.environ.get("HOST", "127.0.0.1")
+port = os.environ.get("PORT", "8000")
+use_loglevel = "info"
+timeout_str = "120"
+bind = f"{host}:{port}"
+workers = "2"
+threads = "4"
+timeout = timeout_str
+graceful_timeout = "10"
+keepalive = "5"
+max_requests = str(Limits().requests)
+loglevel = use_loglevel
+accesslog = "-"
+forwarded_allow_ips = " 127.0.0.1 , ::1 "
+proxy_protocol = False
+umask = "0o022"
+env = {"A": "1"}
+raw_env = [f"{name}={value}" for name, value in env.items()]
+proc_name = " shop "
+limit_request_fields = "50"
+"""
+
+
+def test_file_comes_to_the_same_as_in_the_installed_gunicorn(tmp_path: Path) -> None:
+    path = tmp_path / "gunicorn.conf.py"
+    path.write_text(FILE)
+    names = python_file.run(path, tmp_path)
+    ours, theirs = gunicorn.convert(names), GunicornConfig()
+    for name, value in names.items():
+        if name in theirs.settings:
+            theirs.set(name, value)
+            assert ours.names[name] == theirs.settings[name].get(), name
+    assert ours.wrong == {}
+    assert set(ours.names) == names.keys() & theirs.settings.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "level"),
+    [
+        ("gunicorn.conf.py", "port = '8000'", "info"),
+        ("gunicorn_conf.py", "port = '8000'", "info"),
+        # A setting that only gunicorn has, and an address that was put together.
+        ("conf.py", "port = '8000'\ntimeout = 5", "warning"),
+        ("conf.py", "port = '8000'\nbind = f'127.0.0.1:{port}'", "warning"),
+    ],
+)
+def test_option_of_ours_that_does_not_count_in_a_gunicorn_file_is_told(
+    tmp_path: Path, name: str, text: str, level: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    found = resolve("prod", {"config_file": name}, environ={}, directory=tmp_path)
+    assert found.config.port == 8000
+    assert [(notice.level, notice.text.partition("only ")[2]) for notice in found.notices if "only" in notice.text] == [
+        (level, "gunicorn's settings count in a gunicorn file; port means nothing there.")
+    ]
+
+
+def test_setting_that_was_probably_meant_is_told_unless_it_is_given_too(tmp_path: Path) -> None:
+    (notice,) = resolved(tmp_path, "max_request = 3").notices
+    assert notice.text.endswith("gunicorn has no setting max_request; did you mean max_requests?")
+    assert resolved(tmp_path, "max_request = 3\nmax_requests = max_request").notices == ()
 
 
 def test_value_that_is_none_is_blamed_on_its_name_there(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,37 @@ def test_file_that_gunicorn_would_read_is_pointed_out(tmp_path: Path) -> None:
 def test_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config: cannot read .*none\.py \(No such file or directory\)\."):
         resolve("prod", {"config_file": "none.py"}, environ={}, directory=tmp_path)
+
+
+def test_file_is_a_module_and_imports_those_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "shop_settings.py").write_text("count = 3\ndef ready(server): ...")
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass
+import shop_settings
+@dataclass
+class Numbers:
+    workers: int = shop_settings.count
+workers = Numbers().workers
+when_ready = "shop_settings.ready"
+"""
+    found = resolved(tmp_path, text)
+    assert found.config.workers == 3
+    assert found.hooks["when_ready"].__module__ == "shop_settings"
+    # What has been edited counts when the file is read again.
+    (tmp_path / "shop_settings.py").write_text("count = 40")
+    importlib.invalidate_caches()
+    with pytest.raises(ConfigError, match=r"when_ready: 'shop_settings\.ready' cannot be imported \(AttributeError"):
+        resolved(tmp_path, text)
+    assert sys.modules["shop_settings"].count == 40
+    del sys.modules["shop_settings"]
+
+
+def test_number_that_is_written_as_text_counts(tmp_path: Path) -> None:
+    found = resolved(tmp_path, "workers = '2'\nforwarded_allow_ips = ['10.0.0.1']\nroot_path = '/shop'")
+    assert (found.config.workers, found.config.forwarded_allow_ips) == (2, ("10.0.0.1",))
+    assert resolved(tmp_path, "workers = None").config.workers is None
 
 
 def test_hook_that_does_not_say_what_it_takes_is_called_all_the_same() -> None:

@@ -814,7 +814,8 @@ def test_hooks_are_called_where_they_belong(folder: Path, preload: str) -> None:
         assert running.end() == 0
         assert "The hook nworkers_changed raised ZeroDivisionError" in running.text
     called = [line.split() for line in (folder / "hooks").read_text().splitlines()]
-    assert called[0] == ["on_starting", master, master, "1"]
+    assert called[0] == ["nworkers_changed", master, "1", "None"]
+    assert called[1] == ["on_starting", master, master, "1"]
     assert called[-1] == ["on_exit", master]
     names = [name for name, *_ in called]
     assert names.count("post_fork") == names.count("worker_exit") == names.count("child_exit") == 3
@@ -825,8 +826,66 @@ def test_hooks_are_called_where_they_belong(folder: Path, preload: str) -> None:
             assert pid == master
         if name == "post_fork":
             assert rest[1] == pid
-    assert [rest for name, _, *rest in called if name == "nworkers_changed"] == [["2", "1"]]
+    assert [rest for name, _, *rest in called if name == "nworkers_changed"] == [["1", "None"], ["2", "1"]]
     assert names.count("when_ready") == names.count("on_reload") == 1
+
+
+GUNICORN_HOOKS = """
+import json, os
+
+workers = "1"
+timeout = "40"
+raw_env = ["SHOP=1"]
+
+def note(hook, *facts):
+    with open("hooks", "a") as file:
+        print(json.dumps([hook, *facts]), file=file)
+
+def nworkers_changed(server, new, old):
+    server.wanted = new
+
+def on_starting(server):
+    server.numbers = set(range(10))
+    note("on_starting", server.wanted, server.address, [str(each) for each in server.LISTENERS])
+
+def pre_fork(server, worker):
+    # Numbers of its own for each worker, as many files for gunicorn give them.
+    worker.seen = object()
+    worker.number = min(server.numbers - {each.number for each in server.WORKERS.values() if each.alive})
+
+def post_fork(server, worker):
+    os.environ["NUMBER"] = str(getattr(worker, "number", None))
+    note("post_fork", os.environ["NUMBER"], server.pid, worker.ppid, worker.pid, server.num_workers)
+    worker.log.info("forked by %d", server.pid)
+
+def when_ready(server):
+    cfg = server.cfg
+    note("when_ready", sorted(server.WORKERS), cfg.bind, cfg.workers, cfg.timeout, cfg.env, cfg.limit_queue)
+
+def child_exit(server, worker):
+    note("child_exit", worker.number, worker.pid, worker.pid in server.WORKERS)
+"""
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_hooks_see_what_gunicorn_shows_them(folder: Path, preload: str) -> None:
+    (folder / "gunicorn.conf.py").write_text(GUNICORN_HOOKS)
+    with prod(folder, "-c", "gunicorn.conf.py", preload) as running:
+        running.send(signal.SIGHUP)
+        running.wait("is ready", 2)
+        running.wait(f"forked by {running.process.pid}", 2)
+        assert running.end() == 0
+        master, port = running.process.pid, running.port
+    called = [json.loads(line) for line in (folder / "hooks").read_text().splitlines()]
+    facts = {name: [rest for each, *rest in called if each == name] for name, *_ in called}
+    assert facts["on_starting"] == [[1, [["127.0.0.1", port]], [f"http://127.0.0.1:{port}"]]]
+    assert [number for number, *_ in facts["post_fork"]] == ["0", "1"]
+    pids = [pid for _, server, ppid, pid, count in facts["post_fork"] if server == ppid == master and count == 1]
+    assert len(pids) == 2
+    assert facts["when_ready"] == [
+        [[pids[0]], [f"127.0.0.1:{port}"], 1, 40, {"SHOP": "1"}, 0],
+    ]
+    assert sorted(facts["child_exit"]) == [[0, pids[0], False], [1, pids[1], False]]
 
 
 def test_hook_that_fails_at_the_start_ends_it(folder: Path) -> None:

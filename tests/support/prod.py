@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def prod(
     folder: Path,
     *options: str,
     ready: bool = True,
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     command: str = "prod",
     target: str = "main:app",
     pass_fds: tuple[int, ...] = (),
@@ -102,11 +102,12 @@ def prod(
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
 
     :param ready: wait until all workers serve.
-    :param environment: added to ours.
+    :param environment: added to ours; None takes a variable away.
     :param command: another command of ``dev``.
     :param target: what is served.
     :param pass_fds: descriptors that it inherits.
     """
+    variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})}
     port = free_port()
     log = folder.parent / f"log-{port}"
     with log.open("wb") as file:
@@ -114,7 +115,7 @@ def prod(
         process = subprocess.Popen(
             [sys.executable, "-m", "devserver", command, target, *where, *options],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
+            env={name: value for name, value in variables.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
