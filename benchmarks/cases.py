@@ -79,6 +79,8 @@ class Case:
     """Whether the floor takes part: it answers every request with the same 13 bytes."""
     threads: int = 0
     """Threads that call the app, which is a WSGI app then."""
+    connections: int | None = None
+    """Connections of the load; None for those of the run."""
 
     @property
     def contenders(self) -> tuple[str, ...]:
@@ -91,12 +93,13 @@ class Case:
 def measure_load(case: Case, contender: Contender, conditions: Conditions) -> Figures:
     """Requests a second and CPU time a request under load."""
     wanted = Wanted(case.app, free_port(), access_log=case.access_log, threads=case.threads)
+    connections = case.connections or conditions.connections
     with conditions.start(contender, wanted) as server:
         server.wait_ready()
         _check_answer(case, wanted.port)
-        run_wrk(wanted.port, case.load, connections=conditions.connections, seconds=1)
+        run_wrk(wanted.port, case.load, connections=connections, seconds=1)
         cpu_before_s = server.cpu_s()
-        outcome = run_wrk(wanted.port, case.load, connections=conditions.connections, seconds=conditions.seconds)
+        outcome = run_wrk(wanted.port, case.load, connections=connections, seconds=conditions.seconds)
         cpu_s = server.cpu_s() - cpu_before_s
     if outcome.status or outcome.broken or not outcome.requests:
         raise ServerFailedError(
@@ -249,6 +252,39 @@ CASES = {
             *("upload", "upload of 1 MiB", measure_load, LOAD_METRICS, "raw:upload"),
             load=Load(method="POST", body_bytes=1 << 20),
             answer=b"1048576",
+        ),
+        *(
+            Case(
+                *(f"upload-{count}", f"the same on {count} connection{'s'[: count - 1]}", measure_load, LOAD_METRICS),
+                app="raw:upload",
+                load=Load(method="POST", body_bytes=1 << 20),
+                answer=b"1048576",
+                connections=count,
+            )
+            for count in (1, 8)
+        ),
+        Case(
+            *("tokens", "256 events of 64 bytes, sent without a wait", measure_load, LOAD_METRICS, "raw:tokens"),
+            answer=256 * 64,
+        ),
+        Case(
+            *("paced", "64 events of 64 bytes, a wait before each", measure_load, LOAD_METRICS, "raw:paced"),
+            answer=64 * 64,
+        ),
+        Case(
+            *("pieces-1k", "1 MiB in pieces of 1 KiB", measure_load, LOAD_METRICS, "raw:small_pieces"), answer=1 << 20
+        ),
+        *(
+            Case(
+                f"pieces-16k{'-length' if length else ''}-{count}",
+                f"1 MiB in pieces of 16 KiB{', length announced' if length else ''}, {count} connections",
+                *(measure_load, LOAD_METRICS, "raw:pieces"),
+                load=Load("/length" if length else "/"),
+                answer=1 << 20,
+                connections=count,
+            )
+            for length in (False, True)
+            for count in (8, 64)
         ),
         Case(*("wsgi", "WSGI app, GET, 13 bytes, 8 threads", measure_load, LOAD_METRICS, "old:hello"), threads=THREADS),
         Case(

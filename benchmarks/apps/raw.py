@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,6 +14,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 GREETING = b"Hello, world!"
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 BINARY = (b"content-type", b"application/octet-stream")
+EVENTS = (b"content-type", b"text/event-stream")
+EVENT = b"data: " + b"x" * 56 + b"\n\n"
 PIECE = b"x" * 65536
 PIECES = 16
 DROP = b"x" * 1024
@@ -66,6 +69,49 @@ async def stream(scope: Scope, receive: Receive, send: Send) -> None:
     for _ in range(PIECES):
         await send({"type": "http.response.body", "body": PIECE, "more_body": True})
     return await send({"type": "http.response.body", "body": b""})
+
+
+async def _pieces(send: Send, kind: tuple[bytes, bytes], piece: bytes, count: int, *, length: bool = False) -> None:
+    headers = [kind, (b"content-length", str(len(piece) * count).encode())] if length else [kind]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(count):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def tokens(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with 256 events of 64 bytes that are all there, as a model that is faster than its client sends them."""
+    if scope["type"] != "http":
+        return await lifespan(receive, send)
+    return await _pieces(send, EVENTS, EVENT, 256)
+
+
+async def paced(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with 64 events of 64 bytes, each of which is waited for."""
+    if scope["type"] != "http":
+        return await lifespan(receive, send)
+    await send({"type": "http.response.start", "status": 200, "headers": [EVENTS]})
+    loop = asyncio.get_running_loop()
+    for _ in range(64):
+        waiter = loop.create_future()
+        loop.call_later(0.001, waiter.set_result, None)
+        await waiter
+        await send({"type": "http.response.body", "body": EVENT, "more_body": True})
+    return await send({"type": "http.response.body", "body": b""})
+
+
+async def small_pieces(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with 1 MiB in pieces of 1 KiB."""
+    if scope["type"] != "http":
+        return await lifespan(receive, send)
+    return await _pieces(send, BINARY, DROP, 1024)
+
+
+async def pieces(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with 1 MiB in pieces of 16 KiB; at ``/length`` the total is announced."""
+    if scope["type"] != "http":
+        return await lifespan(receive, send)
+    return await _pieces(send, BINARY, PIECE[:16384], 64, length=scope["path"] == "/length")
 
 
 async def endless(scope: Scope, receive: Receive, send: Send) -> None:

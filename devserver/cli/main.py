@@ -28,7 +28,15 @@ WARM_SET = os.path.join(".devserver", "warm.json")
 
 def main() -> NoReturn:
     """Entry point of the console scripts."""
-    sys.exit(invoke(sys.argv[1:]))
+    from devserver.supervisor.descriptors import reserve_standard_streams
+
+    reserve_standard_streams()
+    code = invoke(sys.argv[1:])
+    ending = sys.modules.get("devserver.supervisor.ending")
+    if ending is not None:
+        # The app has run in this process, and may have left functions that never return.
+        ending.limit_at_exit(code)
+    sys.exit(code)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -114,7 +114,7 @@ class Opening(Exchange):
                 state.tasks.discard(self.task)
                 self.task = None
 
-    def release_head(self) -> None:
+    def end_turn(self) -> None:
         """Keeps the head of a denial response for its first body message, whether or not the app suspends between."""
 
     @property

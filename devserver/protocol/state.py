@@ -18,6 +18,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from devserver.events import Notice
+from devserver.protocol.http1.large_body import READ_BYTES
 from devserver.protocol.http1.limits import Limits
 from devserver.protocol.http1.response import status_line
 from devserver.protocol.http1.target import raw_path
@@ -93,8 +94,8 @@ class Exchange(Protocol):
     def suspended(self, task: asyncio.Task[None]) -> None:
         """``run`` has not come to its end in the first step of ``task``, or has not begun."""
 
-    def release_head(self) -> None:
-        """Writes the head when it is still held."""
+    def end_turn(self) -> None:
+        """Writes what is held until the end of the turn."""
 
     def cancel_if_idle(self, now: float) -> bool:
         """Cancels the app when it has ignored the loss for too long; True when nothing is left to watch."""
@@ -182,8 +183,10 @@ class ServerState:
         self._task: Any = asyncio.Task  # Any: eager_start is unknown to the type stubs of Python 3.11.
         self._eager = sys.version_info >= (3, 12) and loop.get_task_factory() is None
         self._context = contextvars.Context() if config.reset_contextvars else context
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
+        """What large bodies are read into."""
         self._listed: list[Connection] = []
-        self._held_heads: list[Exchange] = []
+        self._held: list[Exchange] = []
         self.bounded = config.limit_concurrency is not None
         """Whether a request must be admitted before it starts, and released when it is over."""
         self._limit_concurrency = config.limit_concurrency
@@ -294,17 +297,17 @@ class ServerState:
                 connection.listed = False
         return kept
 
-    def hold_head(self, exchange: Exchange) -> None:
-        """Writes the head of ``exchange`` at the end of this turn, unless a first body chunk takes it along before."""
-        if not self._held_heads:
-            self.loop.call_soon(self.release_heads)
-        self._held_heads.append(exchange)
+    def hold(self, exchange: Exchange) -> None:
+        """Has ``exchange`` write what it holds at the end of this turn."""
+        if not self._held:
+            self.loop.call_soon(self.end_turn)
+        self._held.append(exchange)
 
-    def release_heads(self) -> None:
-        """Writes the heads that no body has followed."""
-        held, self._held_heads = self._held_heads, []
+    def end_turn(self) -> None:
+        """Writes what apps have sent before they suspended."""
+        held, self._held = self._held, []
         for exchange in held:
-            exchange.release_head()
+            exchange.end_turn()
 
     # Other protocols
 

@@ -36,7 +36,9 @@ from devserver.events import Emitter, Notice, ServerReady, ServerStarting, Serve
 from devserver.protocol.state import FailureResponse, ServerState
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
+from devserver.server.allocator import keep_freed_memory
 from devserver.server.connections import Sweep, cancel, drain
+from devserver.server.doubled import Doubled
 from devserver.server.durations import CANCEL_S
 from devserver.server.proxied import ProxyAcceptor
 from devserver.server.tls import ssl_context
@@ -109,6 +111,7 @@ class Server:
         self._fatal: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._captured_signals: list[int] = []
+        self._doubled = Doubled()
         self._capturing = False
         self._original_handlers: dict[int, Any] = {}
         """Kept afterwards: a server that began to capture later restores our handler when it ends, see _restore()."""
@@ -244,6 +247,7 @@ class Server:
         self.lifespan = self._make_lifespan(app, first_party)
         if not await self._unless(self._exit, self.lifespan.startup(self.config.timeout_startup)):
             return
+        keep_freed_memory(os.environ)
         self.server_state = state = ServerState(
             self.config,
             app,
@@ -391,14 +395,28 @@ class Server:
             signal.raise_signal(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
-        """The signal handler: the first signal stops gracefully, the second one at once."""
-        self._captured_signals.append(sig)
+        """Stops gracefully on the first signal, and at once on the second one.
+
+        A second signal within half a second of the first is the same one, delivered twice.
+        """
+        is_same = self._doubled.is_same(time.monotonic())
+        if not is_same or sig not in self._captured_signals:
+            self._captured_signals.append(sig)
+        if is_same:
+            return
         if self._loading:
             raise _LoadInterrupted
         if self.should_exit:
             self.force_exit = True
         else:
             self.should_exit = True
+
+    def own_descriptors(self) -> list[int]:
+        """Returns the numbers of the listening sockets and of the clients' that are open now."""
+        listening_ = [listener.socket.fileno() for listener in self._listeners or ()]
+        connections = [] if self.server_state is None else [*self.server_state.connections]
+        found = listening_ + [_descriptor(getattr(each, "transport", None)) for each in connections]
+        return [fd for fd in found if fd >= 0]
 
     def _on_limit(self) -> None:
         state = self.server_state
@@ -432,6 +450,13 @@ class Server:
             # is of no interest any more.
             task.exception()
         return False
+
+
+def _descriptor(transport: Any) -> int:
+    """The number of the socket under ``transport``; -1 when it has none any more."""
+    with contextlib.suppress(AttributeError, OSError, RuntimeError):
+        return int(transport.get_extra_info("socket").fileno())
+    return -1
 
 
 def _restore(number: int, handler: Any) -> None:

@@ -241,6 +241,8 @@ class WorkerChannel:
     :param on_close: called on the thread, once, when the supervisor has gone.
     :param first: what :func:`receive_first` has read besides the first message.
     :param on_tick: called on the thread about once a second.
+    :param other: a descriptor that is readable when the supervisor has gone, for a process whose channel somebody else
+        may hold; -1 for none.
     """
 
     def __init__(
@@ -251,8 +253,10 @@ class WorkerChannel:
         *,
         first: First | None = None,
         on_tick: Callable[[], None] = lambda: None,
+        other: int = -1,
     ) -> None:
         self._sock = sock
+        self._other = other
         self._sock.setblocking(False)
         self._on_message = on_message
         self._on_close = on_close
@@ -299,6 +303,12 @@ class WorkerChannel:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def descriptors(self) -> list[int]:
+        """The numbers of those that are open."""
+        sockets = (self._sock, self._wake_reader, self._wake_writer)
+        return [sock.fileno() for sock in sockets if sock.fileno() >= 0]
+
     def abandon(self) -> None:
         """Closes this end in a process that has none of it: a copy of the one whose end it is."""
         for sock in (self._sock, self._wake_reader, self._wake_writer):
@@ -320,6 +330,8 @@ class WorkerChannel:
         selector = selectors.DefaultSelector()
         selector.register(self._sock, selectors.EVENT_READ)
         selector.register(self._wake_reader, selectors.EVENT_READ)
+        if self._other >= 0:
+            selector.register(self._other, selectors.EVENT_READ)
         first, self._first = self._first, First({}, [], self._inbox)
         for message in first.rest:
             self._on_message(message)
@@ -338,6 +350,8 @@ class WorkerChannel:
                 if key.fileobj is self._wake_reader:
                     with contextlib.suppress(OSError):
                         self._wake_reader.recv(READ_BYTES)
+                elif key.fileobj == self._other:
+                    open_ = False
                 elif ready & selectors.EVENT_READ:
                     open_ = self._read() and open_
         selector.close()

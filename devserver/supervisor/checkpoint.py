@@ -20,9 +20,11 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from devserver.app.source_loader import CACHE_FOLDER, SourceLoader
-from devserver.supervisor import forker, imports
+from devserver.supervisor import children, descriptors, forker, imports
 from devserver.supervisor.file_recorder import IN_MEMORY
+from devserver.supervisor.generators import generators
 from devserver.supervisor.import_record import ImportRecord, names_hash
+from devserver.supervisor.threads import thread_count
 
 if TYPE_CHECKING:
     from devserver.supervisor.channel import WorkerChannel
@@ -93,16 +95,18 @@ class Checkpoints:
         # The channel's thread has a selector, which is closed with it.
         self._files = {fd: place for fd, place in imports.open_files().items() if place != _SELECTOR}
         # Those of Python are ended before a fork, or are the app's.
-        self._threads = imports.thread_count() - threading.active_count() + 1
+        self._threads = thread_count() - threading.active_count() + 1
         for folder in sys.path:
             self._search(os.path.abspath(folder))
         self._recording = True
+        generators.watch()
         self._since = time.process_time()
 
     def end(self) -> None:
         """The import is over."""
         self._recording = False
         self._wanted.clear()
+        generators.stop()
 
     def due(self, path: str) -> bool:
         """Whether there should be a checkpoint before this file is run; called for each of the project's own."""
@@ -138,12 +142,14 @@ class Checkpoints:
         :param origins: of the modules that were imported ahead of the app.
         """
         record = self._record()
+        # It goes on as the worker, with all that this one has.
+        known = descriptors.held()
         random_state = random.getstate()
         ours, theirs = socket.socketpair()
         # This fork is no effect of the app's.
         self._recording = False
         try:
-            child = forker.fork()
+            child = children.fork(known, [ours.fileno()])
         except OSError:
             # No more processes, or no memory: then there is none.
             ours.close()
@@ -225,7 +231,7 @@ class Checkpoints:
 
 def _threads_end(wanted: int) -> bool:
     deadline = time.monotonic() + _ENDED_S
-    while imports.thread_count() > wanted:
+    while thread_count() > wanted:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.0005)

@@ -22,6 +22,8 @@ Answer: TypeAlias = dict[str, Any]
 CLIENTS_MAX = 16
 LINE_BYTES_MAX = 4_096
 PATIENCE_S = 10.0
+PAUSE_S = 1.0
+"""How long nobody is let in when there is no descriptor for a client, who would wake the master for ever."""
 MODE = 0o600
 
 
@@ -38,6 +40,7 @@ class Control:
         self._answer = answer
         self._selector: selectors.BaseSelector | None = None
         self._clients: dict[socket.socket, tuple[bytearray, float]] = {}
+        self._paused_until = 0.0
         self._remove_stale()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
@@ -58,7 +61,10 @@ class Control:
         selector.register(self._socket, selectors.EVENT_READ, self._on_client)
 
     def tidy(self, now: float) -> None:
-        """Lets go of those who have said nothing."""
+        """Lets go of clients that have said nothing, and lets others in again."""
+        if self._paused_until and now >= self._paused_until and self._selector is not None:
+            self._paused_until = 0.0
+            self._selector.register(self._socket, selectors.EVENT_READ, self._on_client)
         for client in [client for client, (_, since) in self._clients.items() if now - since > PATIENCE_S]:
             self._drop(client)
 
@@ -93,7 +99,12 @@ class Control:
     def _on_client(self) -> None:
         try:
             client, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionError):
+            return
         except OSError:
+            if self._selector is not None:
+                self._selector.unregister(self._socket)
+                self._paused_until = time.monotonic() + PAUSE_S
             return
         if len(self._clients) >= CLIENTS_MAX or self._selector is None:
             client.close()

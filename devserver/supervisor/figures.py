@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
-from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Sequence, Set
+from typing import TYPE_CHECKING, NoReturn
 
 from devserver.config.settings import Config
 from devserver.errors import ConfigError
 from devserver.events import Emitter
 from devserver.server import listeners as listening
 from devserver.server.listeners import Listener, Tcp, Unix, parse_place
+from devserver.supervisor import children
 
 if TYPE_CHECKING:
+    from devserver.supervisor.descriptors import Held
     from devserver.supervisor.privileges import Identity
     from devserver.supervisor.scoreboard import Scoreboard
 
@@ -53,24 +54,33 @@ class Monitor:
         """Whether it should be started, at this ``time.monotonic()``."""
         return not self.pid and now >= self._due and (bool(self.listeners) or self._statsd is not None)
 
-    def start(self, board: Scoreboard, identity: Identity, become: Callable[[], None]) -> None:
+    def start(self, board: Scoreboard, identity: Identity, become: Callable[[], None], known: Set[Held]) -> None:
         """Starts it.
 
         :param become: called in it: closes what is the master's alone.
+        :param known: the descriptors that it keeps.
         :raises OSError: it cannot be made.
         """
         self._due = time.monotonic() + AGAIN_S
         ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if not pid:
+
+        def live() -> NoReturn:
             ours.close()
             become()
             # Imported here: the master does without all that it takes to serve.
             from devserver.supervisor.monitor import run
 
             run(board, identity, theirs, self.listeners, self._statsd)
-        theirs.close()
-        self.pid, self._channel = pid, ours
+
+        try:
+            kept = [theirs.fileno(), *(listener.socket.fileno() for listener in self.listeners)]
+            self.pid = children.start(live, known, kept)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._channel = ours
 
     def has_ended(self, exits: Container[int]) -> bool:
         """Whether it is among the processes that have ended; it can be started again then."""

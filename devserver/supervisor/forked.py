@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from devserver.supervisor.cold import ColdProcess
-from devserver.supervisor.handle import kill_group
+from devserver.supervisor.handle import kill_group, kill_leader
 from devserver.supervisor.plan import FORK, RETIRE, Plan
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ class ForkedProcess:
         if self._cold is not None:
             self._cold.kill()
         elif self._pid and self.exit_code is None:
-            kill_group(self._pid)
-            # One that left its group, or has not made it yet, is hit here.
-            with contextlib.suppress(OSError):
-                os.kill(self._pid, signal.SIGKILL)
+            kill_leader(self._pid)
         elif not self.asked:
             self.exit_code = -signal.SIGKILL
             self.channel.close()

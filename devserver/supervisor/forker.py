@@ -13,19 +13,13 @@ import os
 import select
 import signal
 import socket
-import warnings
 from typing import Any
 
-from devserver.supervisor import imports
+from devserver.supervisor import children, descriptors, imports
 from devserver.supervisor.channel import encode
+from devserver.supervisor.generators import generators
 from devserver.supervisor.plan import FORK, HOST, RETIRE
-
-
-def fork() -> int:
-    """``os.fork()`` where it is known which threads there are; CPython warns of any."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+from devserver.supervisor.threads import Threads
 
 
 def say(sock: socket.socket, message: dict[str, Any]) -> None:
@@ -41,10 +35,16 @@ class Forker:
     :param child: the pid of a child that there is already; its end is told as well.
     :param origins: what :func:`devserver.supervisor.imports.origins` told when everything was imported; by default what
         it tells now.
+    :param threads: the threads that may run in this process; by default those that run now.
     """
 
     def __init__(
-        self, sock: socket.socket, child: int | None = None, origins: dict[str, tuple[int, int]] | None = None
+        self,
+        sock: socket.socket,
+        child: int | None = None,
+        origins: dict[str, tuple[int, int]] | None = None,
+        *,
+        threads: Threads | None = None,
     ) -> None:
         self._sock = sock
         self._children: dict[int, int] = {} if child is None else {os.pidfd_open(child): child}
@@ -52,10 +52,13 @@ class Forker:
         self._retiring = False
         self.order = b""
         """In a child: what it was made for."""
+        generators.settle()
         # Objects that the collector never looks at stay in pages that parent and children share. Imports leave next to
         # no garbage (141 objects of a FastAPI app's), and looking for it first would take 24 ms of every start.
         gc.freeze()
-        self._threads = imports.thread_count()
+        self._threads = Threads(accepted=True) if threads is None else threads
+        # What was imported may have opened something; what comes later is for one child, or ours.
+        self._known = descriptors.without(descriptors.held(), [sock.fileno(), *self._children])
         self.origins = imports.origins() if origins is None else origins
 
     def serve(self) -> socket.socket | None:
@@ -91,7 +94,12 @@ class Forker:
             os.close(channel_fd)
             say(self._sock, {"is": "refused", "reason": reason})
             return None
-        pid = fork()
+        try:
+            pid = children.fork(self._known, [channel_fd])
+        except OSError as exc:
+            os.close(channel_fd)
+            say(self._sock, {"is": "refused", "reason": str(exc)})
+            return None
         if pid:
             os.close(channel_fd)
             pidfd = os.pidfd_open(pid)
@@ -112,9 +120,8 @@ class Forker:
 
     def why_not(self) -> str:
         """Why nothing can be forked, or an empty string."""
-        threads = imports.thread_count()
-        # Fewer are fine: OpenBLAS ends its own before a fork, and makes them again when it needs them.
-        return f"{threads} threads run in it, where {self._threads} did" if threads > self._threads else ""
+        loud = self._threads.loud()
+        return f"a thread has been started in it ({loud[0].name})" if loud else ""
 
     def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)

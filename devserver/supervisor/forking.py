@@ -28,7 +28,7 @@ from devserver.supervisor.early import Early, start_zygote
 from devserver.supervisor.forked import Checkpoint, ForkedProcess, Parent, Zygote
 from devserver.supervisor.handle import Handle, Job, Process
 from devserver.supervisor.import_record import ImportRecord
-from devserver.supervisor.plan import Plan
+from devserver.supervisor.plan import STARTUP, Plan
 from devserver.supervisor.warm_set import WarmSet
 
 UNFIT_ROUNDS_MAX = 8
@@ -339,15 +339,15 @@ class ForkSpawner:
 
     def _became_unfit(self, zygote: Zygote, unfit: Mapping[str, str]) -> None:
         for name, reason in unfit.items():
-            if reason and name not in self._warm.unfit:
+            if reason and name != STARTUP and name not in self._warm.unfit:
                 self._say(Notice("info", f"{name} {reason}, so every save imports it anew."))
         self._warm.drop(unfit)
         self._unfit_rounds += 1
         if zygote is not self._coming:
             return
-        if self._unfit_rounds > UNFIT_ROUNDS_MAX or "?" in unfit:
+        if self._unfit_rounds > UNFIT_ROUNDS_MAX or STARTUP in unfit:
             self._retire(zygote)
-            self._on_unfit(next(f"{name} {why}".removeprefix("? ") for name, why in unfit.items() if why))
+            self._on_unfit(next(f"{name} {why}".removeprefix(f"{STARTUP} ") for name, why in unfit.items() if why))
         else:
             self._begin()
 

@@ -247,6 +247,13 @@ def kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def kill_leader(pid: int) -> None:
+    """Ends a process and the group that it leads, or is about to."""
+    kill_group(pid)
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _unpicklable(config: Config) -> str:
     for known in dataclasses.fields(config):
         with warnings.catch_warnings():

@@ -13,21 +13,19 @@ import sys
 import threading
 import time
 from collections.abc import Container, Iterable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from devserver.app.source_loader import spec_of_others
+from devserver.supervisor.generators import NUMPY, generators
+from devserver.supervisor.plan import STARTUP
+from devserver.supervisor.threads import Threads
 
-QUIET_THREADS = ("jemalloc_bg_thd",)
-"""Beginnings of the names of native threads that do no harm to a fork, whoever starts them."""
-QUIET_PACKAGES = ("numpy", "scipy", "polars", "_polars_runtime")
-"""Beginnings of the names of packages whose native threads do none: OpenBLAS ends its own before a fork and makes them
-again when it needs them, and polars has one that only tidies up."""
 SETTLED_S = 0.5
-"""How long a thread may take to give itself a name, and to close what it has opened for a moment."""
+"""Max time for all files together to be closed, because native threads look into files of their own for a moment."""
 
-_THREADS = "/proc/self/task"
+_ORIGINAL = "_devserver_original"
 _FILES = "/proc/self/fd"
 _HARMLESS_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "/proc/")
 """Beginnings of the names of files that processes may share."""
@@ -40,8 +38,7 @@ def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: boo
     :param probe: looks on, in the place of a new one.
     """
     probe = Probe(first_party, to_fork=to_fork) if probe is None else probe
-    sys.meta_path.insert(0, probe)
-    try:
+    with probe:
         for name in modules:
             if name not in sys.modules:
                 try:
@@ -49,48 +46,44 @@ def warm_up(modules: Iterable[str], first_party: Container[str], *, to_fork: boo
                 except BaseException as exc:
                     # A worker that needs it meets the same error, where it can be told.
                     probe.skipped[name] = f"{type(exc).__name__}: {exc}"[:200]
-    finally:
-        sys.meta_path.remove(probe)
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if to_fork and others and not probe.unfit:
-        probe.unfit["?"] = f"leaves the thread {others[0]} behind"
+    probe.judge()
     return probe
-
-
-def thread_count() -> int:
-    """The threads of this process, those of native libraries included."""
-    return len(os.listdir(_THREADS))
-
-
-def loud_thread() -> str:
-    """The name of a native thread that does harm to a fork; empty when there is none.
-
-    What numpy's OpenBLAS has started does none, and has the name of the process.
-    """
-    own = _settled_name(str(os.getpid()))
-    quiet = {own} if {*sys.modules} & {*QUIET_PACKAGES} else set()
-    names = [_settled_name(tid) for tid in os.listdir(_THREADS) if int(tid) != os.getpid()]
-    return next((name for name in names if name and name not in quiet), "")
 
 
 class Probe:
     """A finder in front of ``sys.meta_path``: it finds what the others find, and looks at what executing that leaves.
 
+    It takes notes in a ``with`` block, and :meth:`judge` waits once for all of what has been noted.
+
     :param first_party: which files are the project's.
-    :param to_fork: threads and open files count as well.
+    :param to_fork: threads and open files count as well, and generators of random numbers are noted.
+    :param files: open files count.
     """
 
-    def __init__(self, first_party: Container[str], *, to_fork: bool) -> None:
+    def __init__(self, first_party: Container[str], *, to_fork: bool, files: bool = True) -> None:
         self.unfit: dict[str, str] = {}
         """Modules that must leave the warm set → why. Those that were importing one are there as well, with no reason
         of their own."""
         self.skipped: dict[str, str] = {}
         """Modules that could not be imported → the error."""
+        self.threads = Threads() if to_fork else None
+        """Who has started which thread; None when that does not count."""
+        if to_fork:
+            generators.watch()
         self._first_party = first_party
         self._running: list[str] = []
-        self._to_fork = to_fork
-        self._threads = set(os.listdir(_THREADS)) if to_fork else set()
-        self._files = open_files() if to_fork else {}
+        self._thread = threading.get_ident()
+        self._files = open_files() if to_fork and files else None
+        self._opened: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
+        """Descriptor and what it is of → the module that has opened it, and its importers."""
+
+    def __enter__(self) -> Self:
+        sys.meta_path.insert(0, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+        self._look("")
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -104,31 +97,60 @@ class Probe:
     def blame(self, reason: str) -> None:
         """What is being executed must leave the warm set for this reason."""
         if self._running:
-            self._blame(self._running[-1], reason)
+            self._blame(self._running[-1], reason, self._running[:-1])
+
+    def judge(self) -> None:
+        """Blames the modules that have left a thread or an open file behind."""
+        if self.threads is None:
+            return
+        for left in self.threads.loud():
+            if left.module:
+                self._blame(left.module, f"starts a thread ({left.name})", left.importers)
+            else:
+                self.unfit.setdefault(STARTUP, f"a thread runs that no imported module has started ({left.name})")
+        for opened in _settled(self._opened):
+            name, importers = self._opened[opened]
+            self._blame(name, f"leaves {opened[1]} open", importers)
+        self._opened.clear()
 
     def _adopt(self, name: str, spec: ModuleSpec) -> None:
         if self._is_own(spec):
-            self._blame(name, "is the project's own")
+            self._blame(name, "is the project's own", tuple(self._running))
         loader: Any = spec.loader
         execute = getattr(loader, "exec_module", None)
         # Built-in and frozen modules have classes for loaders, and leave nothing behind.
         if execute is None or isinstance(loader, type):
             return
+        if isinstance(loader, ExtensionFileLoader):
+            # The library that it is in is loaded here already.
+            self._watch(loader, "create_module", name)
+        self._watch(loader, "exec_module", name)
 
-        def exec_module(module: ModuleType) -> None:
+    def _watch(self, loader: Any, method: str, name: str) -> None:
+        """Looks before and after the loader executes something for the module ``name``."""
+        found = getattr(loader, method)
+        # Several modules may share a loader, and asking for a module's spec does not import it.
+        original = getattr(found, _ORIGINAL, found)
+
+        def watched(argument: Any) -> Any:
             # On the instance, and gone again before the module can look at its loader.
-            del loader.exec_module
-            if self._running:
-                self._look(self._running[-1])
+            delattr(loader, method)
+            # What other threads import meanwhile is attributed to what the main thread imports.
+            if threading.get_ident() != self._thread:
+                return original(argument)
+            self._look_at_running()
             self._running.append(name)
             try:
-                execute(module)
+                return original(argument)
             finally:
+                self._look_at_running()
                 self._running.pop()
-                self._look(name)
+                if name == NUMPY:
+                    generators.watch_numpy()
 
+        setattr(watched, _ORIGINAL, original)
         with contextlib.suppress(AttributeError):
-            loader.exec_module = exec_module
+            setattr(loader, method, watched)
 
     def _is_own(self, spec: ModuleSpec) -> bool:
         if spec.origin is not None and spec.has_location:
@@ -137,28 +159,28 @@ class Probe:
         folders = spec.submodule_search_locations or ()
         return any(os.path.join(folder, "__init__.py") in self._first_party for folder in folders)
 
-    def _look(self, name: str) -> None:
-        """Finds what has come since the last look, which ``name`` has done."""
-        if not self._to_fork:
-            return
-        threads = os.listdir(_THREADS)
-        if len(threads) != len(self._threads):
-            new = set(threads) - self._threads
-            self._threads = set(threads)
-            loud = [] if name.startswith(QUIET_PACKAGES) else [comm for comm in map(_settled_name, new) if comm]
-            if loud:
-                self._blame(name, f"starts a thread ({loud[0]})")
-        files = os.listdir(_FILES)
-        if len(files) != len(self._files):
-            left = _settled_files(self._files)
-            self._files = open_files()
-            if left:
-                self._blame(name, f"leaves {left[0]} open")
+    def _look_at_running(self) -> None:
+        """Attributes what has come since the last look to the innermost module that is being executed."""
+        if self._running:
+            self._look(self._running[-1], tuple(self._running[:-1]))
+        else:
+            self._look("")
 
-    def _blame(self, name: str, reason: str) -> None:
+    def _look(self, name: str, importers: tuple[str, ...] = ()) -> None:
+        if self.threads is None:
+            return
+        self.threads.look(name, importers)
+        if self._files is not None and len(os.listdir(_FILES)) != len(self._files):
+            now = open_files()
+            for opened in now.items():
+                if self._files.get(opened[0]) != opened[1] and not _is_harmless(opened[1]) and name:
+                    self._opened.setdefault(opened, (name, importers))
+            self._files = now
+
+    def _blame(self, name: str, reason: str, importers: Iterable[str]) -> None:
         if not self.unfit.get(name):
             self.unfit[name] = reason
-        for importer in self._running:
+        for importer in importers:
             self.unfit.setdefault(importer, "")
 
 
@@ -197,17 +219,12 @@ def changed(known: dict[str, tuple[int, int]]) -> str:
 
 
 def be_apart() -> None:
-    """Gives a process that was just forked what it must not share with its siblings.
-
-    Python's own ``random`` reseeds itself after a fork; numpy's global generator does not.
-    """
+    """Gives a process that was just forked what it must not share with its siblings."""
     # What importlib.invalidate_caches() does, less the index of installed packages: those are looked at in other ways.
     for finder in list(sys.path_importer_cache.values()):
         if finder is not None and hasattr(finder, "invalidate_caches"):
             finder.invalidate_caches()
-    generator = sys.modules.get("numpy.random")
-    if generator is not None:
-        generator.seed()
+    generators.reseed()
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -218,27 +235,11 @@ def _stamp(path: str) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
-def _settled_name(tid: str) -> str:
-    """The name of a thread that does harm; empty when it does none, or has ended."""
+def _settled(opened: Container[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the files that are still open, after all had some time to be closed."""
     deadline = time.monotonic() + SETTLED_S
     while True:
-        try:
-            with open(f"{_THREADS}/{tid}/comm", encoding="utf-8", errors="replace") as file:
-                name = file.read().strip()
-        except OSError:
-            return ""
-        if name.startswith(QUIET_THREADS):
-            return ""
-        if time.monotonic() > deadline:
-            return name
-        time.sleep(SETTLED_S / 100)
-
-
-def _settled_files(known: dict[str, str]) -> list[str]:
-    """What is open beyond ``known``, and stays so: native threads look into files of their own for a moment."""
-    deadline = time.monotonic() + SETTLED_S
-    while True:
-        left = left_open(known)
+        left = [each for each in open_files().items() if each in opened]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(SETTLED_S / 100)

@@ -8,21 +8,23 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import socket
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Set
+from typing import TYPE_CHECKING, NoReturn
 
 from devserver.errors import EXIT_INTERNAL
 from devserver.events import AppFailed, from_json
+from devserver.supervisor import children
 from devserver.supervisor.channel import SupervisorChannel, channel_pair
+from devserver.supervisor.handle import kill_leader
 from devserver.supervisor.post import Job, Post
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from devserver.supervisor.channel import Message
+    from devserver.supervisor.descriptors import Held
 
 
 class Molds:
@@ -53,15 +55,16 @@ class Molds:
         self._before: Mold | None = None
         """That of the old workers, while it is not known yet whether the new code starts."""
 
-    def current(self, job: Job, leave_to_child: Callable[[], None]) -> Mold:
-        """The process that has imported the app as it is to be now, or does so.
+    def current(self, job: Job, leave_to_child: Callable[[], None], known: Set[Held]) -> Mold:
+        """Returns the process that has imported the app as it is to be now, or does so.
 
         :param leave_to_child: called in it when it is made: closes what is the master's alone.
+        :param known: the descriptors that it keeps.
         :raises OSError: there is none, and it cannot be made.
         """
         if self._current is None:
             mold = Mold(self._exits, on_failed=self._on_failed, on_unfit=self._on_unfit)
-            mold.start(job, leave_to_child)
+            mold.start(job, leave_to_child, known)
             self._every.append(mold)
             self._current = mold
             self._selector.register(mold.channel, selectors.EVENT_READ, lambda: self._on_readable(mold))
@@ -138,24 +141,35 @@ class Mold:
         self._asked: deque[MoldedProcess] = deque()
         self._children: set[int] = set()
 
-    def start(self, job: Job, leave_to_child: Callable[[], None]) -> None:
+    def start(self, job: Job, leave_to_child: Callable[[], None], known: Set[Held]) -> None:
         """Makes the process.
 
         :param leave_to_child: called in it: closes what is the master's alone.
+        :param known: the descriptors that it keeps.
         :raises OSError: it cannot be made.
         """
-        self.pid = os.fork()
-        if not self.pid:
+
+        def live() -> NoReturn:
             self.channel.socket.close()
             leave_to_child()
             # Imported here: the master does without all that it takes to serve.
             from devserver.supervisor.mold import run
 
             run(job, self._theirs)
-        self._theirs.close()
+
+        try:
+            self.pid = children.start(live, known, [self._theirs.fileno()])
+        except OSError:
+            self.channel.close()
+            raise
+        finally:
+            self._theirs.close()
 
     def fork(self, post: Post) -> MoldedProcess:
-        """Has a worker forked, at once or as soon as the app is imported."""
+        """Has a worker forked, at once or as soon as the app is imported.
+
+        :raises OSError: no descriptor is left.
+        """
         process = MoldedProcess(self, post, self._exits)
         self._waiting.append(process)
         self._send()
@@ -190,15 +204,19 @@ class Mold:
             self.kill()
 
     def kill(self) -> None:
-        """Ends it; the workers that it has made live on."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """Ends it, and what its import has started; the workers that it has made live on."""
+        kill_leader(self.pid)
 
     def _send(self) -> None:
         while self._is_ready and self._waiting:
             process = self._waiting.popleft()
             self._asked.append(process)
-            fds = process.take_descriptors()
+            try:
+                # The process keeps its own: whoever else is to make it needs them, when the mold refuses.
+                fds = process.copy_descriptors()
+            except OSError:
+                self._asked.pop().ended(EXIT_INTERNAL)
+                continue
             self.channel.send({"do": "fork", "row": process.row, "age": process.age, "descriptors": len(fds)})
             for fd in fds:
                 self.channel.send({"do": "with"}, fd)
@@ -217,6 +235,8 @@ class Mold:
                 self._on_unfit(str(message["why"]), self.gone())
             case "refused":
                 self._on_unfit(str(message["why"]), [self._asked.popleft()])
+            case "failed":
+                self._asked.popleft().ended(EXIT_INTERNAL)
             case "forked":
                 pid = int(message["pid"])
                 self._children.add(pid)
@@ -244,12 +264,33 @@ class MoldedProcess:
         self._exits = exits
         self._code: int | None = None
         self._killed = False
-        self._fds = [os.dup(fd) for fd in (post.channel.fileno(), post.dump_fd, *map(_fileno, post.listeners))]
+        self._fds: list[int] = []
+        try:
+            for fd in post.descriptors:
+                self._fds.append(os.dup(fd))
+        except OSError:
+            self._close()
+            raise
 
     def take_descriptors(self) -> list[int]:
         """The descriptors of its post, which belong to whoever calls this from now on."""
         fds, self._fds = self._fds, []
         return fds
+
+    def copy_descriptors(self) -> list[int]:
+        """Copies of them, which belong to whoever calls this.
+
+        :raises OSError: there is no room for them.
+        """
+        copies: list[int] = []
+        try:
+            # One by one: those that were made must be closed when the next one cannot be.
+            copies.extend(os.dup(fd) for fd in self._fds)
+        except OSError:
+            for fd in copies:
+                os.close(fd)
+            raise
+        return copies
 
     def post(self) -> Post:
         """Its post again, for somebody else to make it."""
@@ -261,14 +302,14 @@ class MoldedProcess:
     def forked(self, pid: int) -> None:
         """It has been made."""
         self.pid = pid
+        self._close()
         if self._killed:
             self.kill()
 
     def ended(self, code: int) -> None:
         """It will never be made."""
         self._code = code
-        for fd in self.take_descriptors():
-            os.close(fd)
+        self._close()
 
     def poll(self) -> int | None:
         """See :class:`~devserver.supervisor.handle.Process`."""
@@ -278,11 +319,10 @@ class MoldedProcess:
         """See :class:`~devserver.supervisor.handle.Process`."""
         self._killed = True
         if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            kill_leader(self.pid)
         elif self._code is None and self.mold.forget(self):
             self.ended(EXIT_INTERNAL)
 
-
-def _fileno(sock: socket.socket) -> int:
-    return sock.fileno()
+    def _close(self) -> None:
+        for fd in self.take_descriptors():
+            os.close(fd)

@@ -17,6 +17,8 @@ HOST = b"H"
 """Make a test host (:mod:`devserver.supervisor.testing.host`), in the same way."""
 RETIRE = b"R"
 """Make no more, and end with the last one."""
+STARTUP = "?"
+"""Takes the place of a module's name when a process cannot be forked for a reason that no import has brought."""
 
 
 @dataclass(frozen=True)

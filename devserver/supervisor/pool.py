@@ -41,6 +41,7 @@ class PoolHandle(Handle):
     :ivar due: why it should be replaced; empty when it should not.
     :ivar ends_at: when its lifetime is over, as ``time.monotonic()``.
     :ivar dismissed: it is meant to end, so that its end is no failure.
+    :ivar ends: its server has stopped, and only the process has to end.
     :ivar accepts: it takes new connections.
     :ivar asked_at: when it was asked why its loop stands still; 0.0 when it was not.
     :ivar answered: it has said why.
@@ -55,6 +56,7 @@ class PoolHandle(Handle):
     due: str = ""
     ends_at: float = float("inf")
     dismissed: bool = False
+    ends: bool = False
     accepts: bool = False
     asked_at: float = 0.0
     answered: bool = False

@@ -32,6 +32,7 @@ class Job:
     :ivar ssl: the TLS context. All have the same one, so that a session that began with one worker is resumed by
         another, and so that only the master must be able to read the key.
     :ivar hooks: functions of a config file.
+    :ivar master: a descriptor of the master's life, the same in every process of ours; -1 where there is none.
     """
 
     config: Config
@@ -41,6 +42,7 @@ class Job:
     board: Scoreboard
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+    master: int = -1
 
     @property
     def counting(self) -> bool:
@@ -64,3 +66,8 @@ class Post:
     dump_fd: int
     row: int
     age: int = 0
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The numbers of what it holds."""
+        return [self.channel.fileno(), self.dump_fd, *(sock.fileno() for sock in self.listeners)]

@@ -30,19 +30,20 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from devserver import __version__
-from devserver.errors import EXIT_APP, EXIT_OK, EXIT_USAGE, DevserverError
+from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
-from devserver.supervisor import certificates, inheritance, status, steer
+from devserver.supervisor import certificates, children, descriptors, ending, inheritance, life, status, steer
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
 from devserver.supervisor.figures import Monitor
+from devserver.supervisor.handle import kill_group, kill_leader
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.molds import Mold, MoldedProcess, Molds
 from devserver.supervisor.pidfile import PidFile
@@ -55,7 +56,7 @@ from devserver.supervisor.scoreboard import Scoreboard
 from devserver.supervisor.signals import SignalQueue
 from devserver.supervisor.steer import Sharing
 from devserver.supervisor.systemd import VARIABLES, Notifier
-from devserver.supervisor.warden import FRESH_S, Warden, send_signal
+from devserver.supervisor.warden import FRESH_S, Warden
 
 if TYPE_CHECKING:
     import ssl
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from devserver.config.python_file import Hook
     from devserver.config.target import Target
     from devserver.server.listeners import Listener
-    from devserver.supervisor.channel import Message, SupervisorChannel
+    from devserver.supervisor.channel import Message
     from devserver.supervisor.handle import Process
     from devserver.supervisor.inheritance import Inheritance
 
@@ -78,6 +79,11 @@ WRITE_S = 0.02
 """Between two tries to write log lines that nobody reads."""
 FILES_S = 2.0
 """Between two looks at the files of the certificate."""
+AGAIN_MAX_S = 30.0
+"""Between two tries to make a worker when there are no descriptors, processes or memory for it: doubled up to this."""
+CERTIFICATES_AGAIN_MAX_S = 3600.0
+"""Between two tries to use a certificate with code that does not start: doubled up to this, since each imports the app
+and logs why it failed."""
 WORKERS_MAX = 512
 HIDDEN = frozenset({*VARIABLES, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
 """Variables that are about the master."""
@@ -99,6 +105,20 @@ class Settings:
     environment: Mapping[str, str]
     ssl: ssl.SSLContext | None = None
     hooks: Mapping[str, Hook] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is gone back to when new code does not start.
+
+    :ivar settings: those of the old workers.
+    :ivar identity: whose rights they have.
+    :ivar stamps: their certificate's files, as they were when they were read.
+    """
+
+    settings: Settings
+    identity: Identity
+    stamps: certificates.Stamps
 
 
 class PreforkSupervisor:
@@ -128,9 +148,17 @@ class PreforkSupervisor:
         renew: Callable[[Config], ssl.SSLContext | None] | None = None,
         reopen: Callable[[], None] = lambda: None,
     ) -> None:
+        self._life = life.own()
+        more = () if inherited is None else [sock for socks in inherited.more for sock in socks]
+        monitored = () if inherited is None else inherited.monitor
+        bound = [*more, *(listener.socket for listener in (*listeners, *monitored))]
+        # Before anything of our own is opened: what is here is the user's, and stays in every process.
+        self._known = descriptors.without(descriptors.held(), [sock.fileno() for sock in bound])
         self._settings = settings
-        self._before: Settings | None = None
+        self._before: Before | None = None
         """What the old workers have, while they are replaced by new code that has not shown yet that it starts."""
+        self._wanted_then: int | None = None
+        """How many workers there are to be when it has."""
         self._listeners = tuple(listeners)
         self._emitter = emitter
         self._reread = reread
@@ -161,6 +189,13 @@ class PreforkSupervisor:
         self._exits: dict[int, int] = {}
         """Pid → exit code of processes that have ended."""
         self._files_due = 0.0
+        self._renewals_failed = 0
+        """Certificates in a row that could not be used, because the code did not start."""
+        self._monitor_failed = False
+        """It was said that the monitor cannot be started."""
+        self._spawn_due = 0.0
+        self._spawns_failed = 0
+        """Tries in a row to make a worker for which the system had no room."""
         self._stamps = certificates.stamps(config)
         self._age = 0
         """Workers there have been."""
@@ -186,10 +221,12 @@ class PreforkSupervisor:
         if self._settings.config.preload:
             _become_subreaper()
         try:
-            with SignalQueue(wanted) as self._signals:
+            # SIGTERM lets requests finish and SIGINT does not, so one of each is no doubled signal.
+            with SignalQueue(wanted, alike=False) as self._signals:
                 if self._pid_file is not None:
                     self._pid_file.write(beside=self._inherited is not None)
-                self._hooks.call_first("on_starting", self._hook_server)
+                with self._keeping():
+                    self._hooks.call_first("on_starting", self._hook_server)
                 if self._control is not None:
                     self._control.attach(self._selector)
                 self._share()
@@ -203,7 +240,7 @@ class PreforkSupervisor:
                 while not self._way or any(True for _ in self._pool):
                     self._turn()
                 self._say("info", f"Master {os.getpid()} ends.")
-                self._hooks.call("on_exit", self._hook_server)
+                self._call_hook("on_exit", self._hook_server)
         finally:
             self._close()
         return self._exit_code
@@ -215,6 +252,20 @@ class PreforkSupervisor:
     @property
     def _hook_server(self) -> HookServer:
         return HookServer(self._settings.config, self._pool.wanted)
+
+    def _call_hook(self, name: str, *arguments: object) -> None:
+        if name in self._settings.hooks:
+            with self._keeping():
+                self._hooks.call(name, *arguments)
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Lets every process that comes have what is opened meanwhile, because it is the user's or a log file."""
+        before = descriptors.held()
+        try:
+            yield
+        finally:
+            self._known |= descriptors.held() - before
 
     def _share(self) -> None:
         self._monitor.listen()
@@ -234,6 +285,8 @@ class PreforkSupervisor:
     def _turn(self) -> None:
         now = time.monotonic()
         due = [now + TURN_S, self._stop_at, self._pool.next_look(now), *(handle.deadline for handle in self._pool)]
+        if self._spawn_due > now:
+            due.append(self._spawn_due)
         timeout_s = max(0.0, min(due) - now)
         if writer.turn():
             timeout_s = min(timeout_s, WRITE_S)
@@ -282,7 +335,8 @@ class PreforkSupervisor:
         for action in self._pool.next_actions(time.monotonic()):
             match action:
                 case Spawn():
-                    self._spawn(action.slot)
+                    if time.monotonic() >= self._spawn_due:
+                        self._spawn(action.slot)
                 case Replace():
                     self._warden.replace(action.handle)
                 case Drop():
@@ -296,36 +350,48 @@ class PreforkSupervisor:
         row = self._board.take()
         if row is None:
             return
-        channel, theirs = channel_pair()
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        process: Process
         try:
-            self._age += 1
-            self._hooks.call("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
-            post = Post(theirs, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
-            if self._settings.config.preload and self._molds.fit:
-                process = self._molds.current(self._job(), lambda: self._leave_to_child(())).fork(post)
-            else:
-                process = self._fork(post, channel, reading)
+            handle = self._make(slot, row)
         except OSError as exc:
-            channel.close()
-            os.close(reading)
             self._board.free(row)
-            slot.failures += 1
-            slot.not_before = time.monotonic() + min(30.0, 2.0**slot.failures)
-            self._say("error", f"A worker cannot be started: {exc}.")
+            if not self._spawns_failed:
+                self._say("error", f"No worker can be started ({exc}). The master tries again; the rest serves on.")
+            self._spawns_failed += 1
+            self._spawn_due = time.monotonic() + min(AGAIN_MAX_S, 2.0 ** min(self._spawns_failed - 1, 16))
             return
-        finally:
-            theirs.close()
-            os.close(writing)
-        handle = PoolHandle(
-            process, channel, slot=slot, generation=self._pool.generation, age=self._age, row=row, dump_fd=reading
-        )
+        if self._spawns_failed:
+            self._spawns_failed = 0
+            self._say("info", "Workers can be started again.")
         if self._settings.config.timeout_worker_startup:
             handle.deadline = handle.spawned_at + self._settings.config.timeout_worker_startup
         slot.successor = handle
-        self._selector.register(channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
+        self._selector.register(handle.channel, selectors.EVENT_READ, lambda: self._on_channel(handle))
+
+    def _make(self, slot: Slot, row: int) -> PoolHandle:
+        """Makes a worker.
+
+        :raises OSError: there are no descriptors, processes or memory for it.
+        """
+        self._age += 1
+        self._call_hook("pre_fork", self._hook_server, HookWorker(self._settings.config, self._age))
+        mold = None
+        if self._settings.config.preload and self._molds.fit:
+            # Before anything of the worker is opened.
+            mold = self._molds.current(self._job(), lambda: self._leave_to_child(()), self._known)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            channel, sock = channel_pair()
+            undo.callback(channel.close)
+            theirs.callback(sock.close)
+            reading, writing = os.pipe()
+            undo.callback(os.close, reading)
+            theirs.callback(os.close, writing)
+            os.set_blocking(reading, False)
+            post = Post(sock, [sharing.of(slot.index) for sharing in self._sharings], writing, row, self._age)
+            process: Process = self._fork(post) if mold is None else mold.fork(post)
+            undo.pop_all()
+        return PoolHandle(
+            process, channel, slot=slot, generation=self._pool.generation, age=self._age, row=row, dump_fd=reading
+        )
 
     def _job(self) -> Job:
         settings = self._settings
@@ -338,26 +404,25 @@ class PreforkSupervisor:
             self._board,
             settings.ssl,
             settings.hooks,
+            self._life,
         )
 
-    def _fork(self, post: Post, channel: SupervisorChannel | None = None, reading: int | None = None) -> _Forked:
+    def _fork(self, post: Post) -> _Forked:
         """Makes a worker without a mold.
 
-        :param channel: our end of its channel, if no handle has it yet; so ``reading`` of its dump.
+        :raises OSError: no process can be made.
         """
         job = self._job()
-        pid = os.fork()
-        if not pid:
-            if channel is not None and reading is not None:
-                channel.socket.close()
-                os.close(reading)
+
+        def live() -> NoReturn:
             self._leave_to_child(post.listeners)
             name_process(job.config.process_name, "worker")
             # Imported here: with --preload the master does without all that it takes to serve.
             from devserver.supervisor.prefork_worker import work
 
             work(job, post)
-        return _Forked(pid, self._exits)
+
+        return _Forked(children.start(live, self._known, post.descriptors), self._exits)
 
     def _on_mold_failed(self, mold: Mold, failed: AppFailed) -> None:
         for handle in self._pool:
@@ -372,7 +437,10 @@ class PreforkSupervisor:
         self._molds.fit = False
         for process in processes:
             post = process.post()
-            process.forked(self._fork(post).pid)
+            try:
+                process.forked(self._fork(post).pid)
+            except OSError:
+                process.ended(EXIT_INTERNAL)
             post.channel.close()
             os.close(post.dump_fd)
             for sock in post.listeners:
@@ -400,11 +468,14 @@ class PreforkSupervisor:
         """Starts the monitor when there is none and should be one."""
         if self._monitor.has_ended(self._exits):
             self._say("error", "The process that shows the figures has ended; it is started again.")
+            self._monitor_failed = False
         if not self._way and self._monitor.is_due(now):
             try:
-                self._monitor.start(self._board, self._identity, self._become_monitor)
+                self._monitor.start(self._board, self._identity, self._become_monitor, self._known)
             except OSError as exc:
-                self._say("error", f"The process that shows the figures cannot be started: {exc}.")
+                if not self._monitor_failed:
+                    self._say("error", f"The process that shows the figures cannot be started yet ({exc}).")
+                self._monitor_failed = True
 
     def _become_monitor(self) -> None:
         self._leave_to_child((), monitor=True)
@@ -420,24 +491,21 @@ class PreforkSupervisor:
             return
         try:
             settings = replace(self._settings, ssl=self._renew(self._settings.config))
-        except DevserverError as exc:
+        except (DevserverError, OSError) as exc:
             # Perhaps only one of the two files has been written yet.
             if found != self._refused_stamps:
-                self._say("warning", f"The new certificate is not used: {exc.message}")
+                self._say("warning", f"The new certificate is not used: {_sentence(exc)}")
             self._refused_stamps = found
             return
-        self._stamps = found
         self._say("info", "The certificate has changed.")
-        self._start_over(settings)
+        self._start_over(settings, stamps=found)
 
     # What ends
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    break
+            while dead := _reap_one({handle.pid for handle in self._pool}):
+                pid, status = dead
                 self._exits[pid] = os.waitstatus_to_exitcode(status)
         if self._next_master is not None and self._next_master.pid in self._exits:
             self._say("warning", f"Master {self._next_master.pid} has ended; this one goes on.")
@@ -452,7 +520,7 @@ class PreforkSupervisor:
             # What it said at the end explains it.
             self._on_channel(handle)
             self._forget(handle)
-            self._hooks.call("child_exit", self._hook_server, HookWorker(self._settings.config, handle.age, handle.pid))
+            self._call_hook("child_exit", self._hook_server, HookWorker(self._settings.config, handle.age, handle.pid))
             asked = handle.dismissed or bool(self._way)
             self._pool.ended(handle, now, failed=not asked)
             self._exits.pop(handle.pid, None)
@@ -492,6 +560,9 @@ class PreforkSupervisor:
         if messages is None:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(handle.channel)
+            if not handle.killed:
+                handle.ends = True
+                handle.deadline = time.monotonic() + ending.END_S
             return
         for message in messages:
             if "event" in message:
@@ -540,10 +611,13 @@ class PreforkSupervisor:
         if handle.generation == self._pool.generation:
             # The new code starts.
             self._before = None
+            self._renewals_failed = 0
             self._molds.keep()
+            if self._wanted_then is not None:
+                self._scale(self._wanted_then)
         if not self._announced and self._pool.complete:
             self._announced = True
-            self._hooks.call("when_ready", self._hook_server)
+            self._call_hook("when_ready", self._hook_server)
             self._notifier.ready(f"{self._pool.wanted} workers")
             self._emitter.emit(ServerReady(os.getpid(), listening.urls(self._listeners), event.app, startup_s))
 
@@ -572,7 +646,8 @@ class PreforkSupervisor:
                 case signal.SIGHUP:
                     self._reload()
                 case signal.SIGUSR1:
-                    self._reopen()
+                    with self._keeping():
+                        self._reopen()
                     for handle in self._pool:
                         handle.channel.send({"do": "reopen"})
                 case signal.SIGUSR2:
@@ -603,38 +678,59 @@ class PreforkSupervisor:
         self._say("info", f"Master {self._next_master.pid} has been started; end this one with SIGTERM when it serves.")
 
     def _scale(self, wanted: int) -> None:
+        # Whoever asks last has the say.
+        self._wanted_then = None
         wanted = min(wanted, WORKERS_MAX, self._board.rows // 2)
         if wanted != self._pool.wanted and not self._way:
             before, self._pool.wanted = self._pool.wanted, wanted
             self._say("info", f"{wanted} workers from now on.")
-            self._hooks.call("nworkers_changed", self._hook_server, wanted, before)
+            self._call_hook("nworkers_changed", self._hook_server, wanted, before)
 
     def _reload(self) -> None:
         if self._way:
             return
+        stamps, identity, wanted = self._stamps, self._identity, None
         if self._reread is not None:
             try:
-                settings = self._reread()
-                self._identity = Identity.of(settings.config)
-            except DevserverError as exc:
-                self._say("error", f"Nothing is reloaded: {exc.message} {exc.hint}".rstrip())
+                with self._keeping():
+                    settings = self._reread()
+                identity = Identity.of(settings.config)
+            except (DevserverError, OSError) as exc:
+                self._say("error", f"Nothing is reloaded: {_sentence(exc)}")
                 return
             if settings.config.workers != self._settings.config.workers and settings.config.workers is not None:
-                self._scale(max(1, settings.config.workers))
-            self._stamps = certificates.stamps(settings.config)
+                wanted = max(1, settings.config.workers)
+            stamps = certificates.stamps(settings.config)
             if any(getattr(settings.config, name) != getattr(self._settings.config, name) for name in _PLACES):
                 self._say("warning", "Where the server listens cannot change while it runs; restart it for that.")
         else:
             settings = self._settings
-        self._hooks.call("on_reload", self._hook_server)
-        self._start_over(settings)
+        self._call_hook("on_reload", self._hook_server)
+        self._start_over(settings, stamps=stamps, identity=identity, wanted=wanted)
 
-    def _start_over(self, settings: Settings) -> None:
-        """Replaces the workers one by one, by some with these settings."""
+    def _start_over(
+        self,
+        settings: Settings,
+        *,
+        stamps: certificates.Stamps,
+        identity: Identity | None = None,
+        wanted: int | None = None,
+    ) -> None:
+        """Replaces the workers one by one, by some with these settings.
+
+        :param stamps: of the files that the certificate was read from.
+        :param identity: whose rights they have; None for those of the workers before.
+        :param wanted: how many there are to be when the new code has shown that it starts; None for as many as now.
+        """
         if self._before is None:
-            self._before = self._settings
-        self._settings = settings
+            self._before = Before(self._settings, self._identity, self._stamps)
+        self._settings, self._stamps = settings, stamps
+        self._identity = self._identity if identity is None else identity
+        if wanted is not None:
+            # Not at once: a worker that goes could not come back when the new code on the disk does not start.
+            self._wanted_then = wanted
         if not self._pool.wanted:
+            # SIGWINCH has stopped all of them.
             workers = self._settings.config.workers
             self._scale(max(2, available()) if workers is None else max(1, workers))
         self._pool.generation += 1
@@ -651,10 +747,16 @@ class PreforkSupervisor:
                 self._warden.dismiss(handle)
 
     def _go_back(self) -> None:
-        """The new code does not start: what runs stays."""
+        """The new code does not start: what runs stays, and so do its number of workers and its certificate."""
         assert self._before is not None
-        self._settings, self._before = self._before, None
-        self._identity = Identity.of(self._settings.config)
+        before, self._before = self._before, None
+        if self._stamps != before.stamps:
+            # It is tried again, as the code may have been repaired by then.
+            self._renewals_failed += 1
+            again_s = min(CERTIFICATES_AGAIN_MAX_S, FILES_S * 2.0 ** min(self._renewals_failed, 16))
+            self._files_due = time.monotonic() + again_s
+        self._settings, self._identity, self._stamps = before.settings, before.identity, before.stamps
+        self._wanted_then = None
         self._molds.go_back()
         self._pool.generation += 1
         for handle in self._pool:
@@ -761,6 +863,8 @@ class PreforkSupervisor:
         self._molds.close()
         if self._control is not None:
             self._control.close()
+        if self._life >= 0:
+            os.close(self._life)
         for sharing in self._sharings:
             sharing.close()
         if self._next_master is not None or self._inherited is not None:
@@ -796,7 +900,29 @@ class _Forked:
 
     def kill(self) -> None:
         """See :class:`~devserver.supervisor.handle.Process`."""
-        send_signal(self.pid, signal.SIGKILL)
+        kill_leader(self.pid)
+
+
+def _reap_one(leaders: Container[int]) -> tuple[int, int] | None:
+    """Reaps a child that has ended; its pid and status, or None when there is none.
+
+    :param leaders: children whose process groups end with them.
+    :raises ChildProcessError: there are no children.
+    """
+    if hasattr(os, "waitid"):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        if found.si_pid in leaders:
+            # Before it is reaped, so that the number of the group cannot belong to anybody else yet.
+            kill_group(found.si_pid)
+        return os.waitpid(found.si_pid, 0)
+    pid, status = os.waitpid(-1, os.WNOHANG)
+    return (pid, status) if pid else None
+
+
+def _sentence(exc: DevserverError | OSError) -> str:
+    return f"{exc.message} {exc.hint}".rstrip() if isinstance(exc, DevserverError) else f"{exc}."
 
 
 def _become_subreaper() -> None:

@@ -6,12 +6,14 @@ shutdown. The channel has a thread of its own, so that the master is heard while
 A worker can end in three ways. It is **replaced**: it accepts no more, and answers the next request of each open
 connection before it closes that. It is **stopped**: idle connections are closed at once, requests in flight finish. It
 **quits**: requests in flight are cancelled. When the master has gone it stops by itself.
+
+A worker leads a session of its own, so that what the app starts can be ended with it, and so that no terminal stops or
+interrupts it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import dataclasses
 import gc
@@ -20,6 +22,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,8 +36,9 @@ from devserver.events import AppFailed, Emitter, Event, Notice, RequestFinished,
 from devserver.protocol.state import load_parser
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
+from devserver.server.durations import CANCEL_S
 from devserver.server.server import Server, connection_class
-from devserver.supervisor import ending, stuck
+from devserver.supervisor import children, ending, life, stuck
 from devserver.supervisor.channel import Message, WorkerChannel
 from devserver.supervisor.hooks import Hooks, HookServer, HookWorker
 from devserver.supervisor.observers import Observers
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
 BEAT_S = 1.0
 CLOSE_S = 1.0
 """How long the last messages may take to leave."""
+ORPHAN_S = 30.0
+"""What stands for "no limit" of the graceful and of the shutdown time-out when the master has gone: nobody is left who
+could end a worker that waits for ever."""
 
 
 def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
@@ -56,19 +63,14 @@ def work(job: Job, post: Post, app: ASGIApp | None = None) -> NoReturn:
 
     :param app: what has been loaded already.
     """
+    os.setsid()
     try:
         code = _Worker(job, post).run(app)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = EXIT_INTERNAL
-    ending.end_threads(code)
     # What the master does at its end is on the stack below us, so the process cannot simply return.
-    with contextlib.suppress(BaseException):
-        atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter does at its end
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(code)
+    ending.end_worker(code, is_orphan=lambda: life.is_over(job.master))
 
 
 def prepare_process(job: Job) -> None:
@@ -77,7 +79,7 @@ def prepare_process(job: Job) -> None:
     :raises OSError: it may not take on its identity.
     """
     for name in IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+        signal.signal(getattr(signal, name), children.ignore)
     for name in ("SIGTERM", "SIGCHLD", "SIGQUIT", "SIGUSR1", "SIGTSTP", "SIGCONT"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -110,11 +112,12 @@ class _Worker:
         self._asked: list[str] = []
         """What the master has asked for."""
         self._emitter = Emitter()
-        self._channel = WorkerChannel(post.channel, self._on_message, self._on_close)
+        self._channel = WorkerChannel(post.channel, self._on_message, self._on_close, other=job.master)
 
     def run(self, app: ASGIApp | None) -> int:
         """Serves until it is told to end; the exit code."""
         job = self._job
+        children.make_ordinary(self._own_descriptors)
         self._channel.start()
         gc.disable()
         hooks = Hooks(job.hooks, lambda text: self._channel.send(to_json(Notice("error", text))))
@@ -159,6 +162,7 @@ class _Worker:
             row=RowWriter(job.board, post.row, self._emitter, counting=job.counting),
             tell=self._channel.send,
             reopen=self._reopen,
+            is_orphan=lambda: life.is_over(job.master),
             ssl=job.ssl,
         )
         stuck.answer(
@@ -169,6 +173,10 @@ class _Worker:
         for wanted in self._asked:
             server.ask(wanted)
         loops.run(server.serve(), job.config.loop, wait_for_threads=False)
+
+    def _own_descriptors(self) -> list[int]:
+        server = [] if self._server is None else self._server.own_descriptors()
+        return [*server, *self._post.descriptors, *self._channel.descriptors]
 
     def _fail(self, exc: Exception) -> int:
         gc.enable()
@@ -210,11 +218,19 @@ class _Worker:
             self._server.ask(wanted)
 
     def _on_close(self) -> None:
-        # The master has gone, however that came.
+        """Stops as SIGTERM to the master would have it: that has gone, however that came."""
+        if self._server is None:
+            # Nothing has been accepted yet, and an import cannot be asked to end.
+            ending.end_group()
         self._ask("stop")
+        # Another thread, because the end of this one is waited for at the end.
+        threading.Thread(target=self._end_in_time, name="devserver-orphan", daemon=True).start()
+
+    def _end_in_time(self) -> None:
         config = self._job.config
-        time.sleep((config.timeout_graceful_shutdown or 0) + (config.timeout_shutdown or 0) + CLOSE_S)
-        ending.end_process(EXIT_INTERNAL)
+        limits = (config.timeout_graceful_shutdown, config.timeout_shutdown)
+        time.sleep(sum(ORPHAN_S if limit is None else limit for limit in limits) + CANCEL_S + ending.END_S)
+        ending.end_group()
 
 
 class RowWriter:
@@ -256,15 +272,19 @@ class PoolServer(Server):
     :param row: written once a second.
     :param tell: sends a message to the master.
     :param reopen: opens log files again.
+    :param is_orphan: returns whether the master has gone.
     """
 
-    def __init__(self, config: Config, *, app: ASGIApp, row: RowWriter, tell: Any, reopen: Any, **rest: Any) -> None:
+    def __init__(
+        self, config: Config, *, app: ASGIApp, row: RowWriter, tell: Any, reopen: Any, is_orphan: Any, **rest: Any
+    ) -> None:
         if config.health_path is not None:
             app = Health(app, config.health_path, lambda: self._is_wanted)
         super().__init__(config, app=app, **rest)
         self._row = row
         self._tell = tell
         self._reopen = reopen
+        self._is_orphan = is_orphan
         self._is_wanted = True
         """Whether requests are welcome: load balancers ask."""
         self._ways: list[str] = []
@@ -327,7 +347,8 @@ class PoolServer(Server):
         self.config = dataclasses.replace(self.config, timeout_graceful_shutdown=left_s)
 
     def install_signal_handlers(self) -> None:
-        """TERM asks the master for a replacement, QUIT quits, USR1 opens log files again; the others are ignored."""
+        """TERM asks the master for a replacement, and stops when there is none; QUIT quits, USR1 opens log files again;
+        the others do nothing."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGQUIT, lambda *_: self.ask("quit"))
         signal.signal(signal.SIGUSR1, lambda *_: self._reopen())
@@ -336,6 +357,9 @@ class PoolServer(Server):
         """There are none that anybody else waits for."""
 
     def _on_term(self, _: int, __: FrameType | None) -> None:
+        if self._is_orphan():
+            self.ask("stop")
+            return
         self._tell({"is": "due", "why": "SIGTERM", "reason": "signal"})
 
     def _on_limit(self) -> None:

@@ -54,6 +54,7 @@ from devserver.events import (
     WorkerDied,
     from_json,
 )
+from devserver.supervisor import ending
 from devserver.supervisor.changes import Judge
 from devserver.supervisor.cold import ColdSpawner
 from devserver.supervisor.forking import ForkSpawner, why_not_fork, why_not_standby
@@ -82,10 +83,8 @@ GRACE_S = 2.0
 """What stands for "no limit" of the graceful and of the shutdown time-out: a reload is being waited for."""
 ANSWER_S = 0.5
 """A worker that has not begun to stop this long after its grace has a blocked loop."""
-EXIT_S = 1.0
-"""Between the end of the app's shutdown and the end of the process: threads that hold it do not count."""
-EXIT_UNAWAITED_S = 5.0
-"""The same when new code serves already."""
+EXIT_S = ending.END_S + ending.UNAWAITED_S
+"""Between the end of the app's shutdown and the end of the process, which ends itself within this time."""
 KILLED_S = 5.0
 """A process that SIGKILL does not end in this time hangs in the kernel; it is left behind."""
 CONNECTIONS_MAX = 10_000
@@ -680,8 +679,7 @@ class ReloadSupervisor:
             case ServerStopped():
                 handle.stopped = True
                 if handle.stopping:
-                    wait_s = EXIT_S if self._stopping or self._sequential else EXIT_UNAWAITED_S
-                    handle.deadline = time.monotonic() + wait_s
+                    handle.deadline = time.monotonic() + EXIT_S
             case _:
                 pass
         self._emitter.emit(event)

@@ -21,6 +21,7 @@ from devserver.errors import EXIT_INTERNAL, EXIT_OK
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
 from devserver.server.server import Server
+from devserver.supervisor import children
 from devserver.supervisor.ending import end_process
 from devserver.supervisor.observers import Observers
 from devserver.supervisor.signals import interrupting
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from devserver.config.target import Target
     from devserver.events import Emitter
     from devserver.protocol.state import FailureResponse
+    from devserver.server.doubled import Doubled
     from devserver.server.listeners import Listener
 
 FORCE_S = 1.0
@@ -56,7 +58,8 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
     put_on_path(target)
     install(FirstParty.of(root, config.reload_dirs or ()), root / CACHE_FOLDER)
     try:
-        with Observers(config, emitter, told_by="ui"), interrupting():
+        with Observers(config, emitter, told_by="ui"), interrupting(server.doubled):
+            children.make_ordinary(server.own_descriptors)
             server.prepare()
             loops.run(server.serve(), config.loop, wait_for_threads=False)
     except KeyboardInterrupt:
@@ -70,6 +73,11 @@ def run_single(config: Config, target: Target, listeners: Sequence[Listener], em
 
 
 class _CommandServer(Server):
+    @property
+    def doubled(self) -> Doubled:
+        """What knows when a signal came."""
+        return self._doubled
+
     def raise_captured_signals(self) -> None:
         """The exit code is 0: it was asked to stop, and has."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devserver.protocol.http1.connection import Http1Connection
 from devserver.protocol.proxy import ProxyHeader
+from devserver.server import loop as loops
 from devserver.server.server import Server
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class SuccessiveServer(Server):
         self._held: list[Connection] = []
         self._timer: asyncio.TimerHandle | None = None
         self._connecting: set[asyncio.Task[None]] = set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """See :meth:`Server.run`; what still runs in threads is left to the end of the process."""
+        self.prepare(sockets)
+        loops.run(self.serve(sockets), self.config.loop, wait_for_threads=False)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes what the server before has left, when it serves."""

@@ -180,7 +180,7 @@ class Warden:
     def _explain(self, handle: PoolHandle) -> None:
         if handle.dumped:
             self._say("error", f"Worker {handle.pid} is stuck here:\n{stuck.read_dump(handle.dump_fd)}")
-        elif handle.stopping:
+        elif handle.stopping or handle.ends:
             self._say("warning", f"Worker {handle.pid} did not end in time and is killed.")
         elif not handle.serving:
             seconds = self._config().timeout_worker_startup

@@ -46,6 +46,7 @@ from devserver.events import (
     to_json,
 )
 from devserver.observe import writer
+from devserver.supervisor import children, ending
 from devserver.supervisor.channel import First, Message, WorkerChannel, receive_first
 from devserver.supervisor.file_recorder import FileRecorder
 from devserver.supervisor.freshness import Freshness, Stamp
@@ -121,7 +122,10 @@ def work(
     worker = Worker(job, sock, first, inheritance)
     # Registered before the app can register anything, so called after all of that.
     atexit.register(worker.end_if_orphaned)
-    sys.exit(worker.run())
+    children.make_ordinary(worker.own_descriptors)
+    code = worker.run()
+    ending.end_threads(code, threads_s=ending.THREADS_S + (ending.UNAWAITED_S if worker.is_replaced else 0))
+    sys.exit(code)
 
 
 class Worker:
@@ -191,10 +195,20 @@ class Worker:
             os.nice(NICE)
         return EXIT_OK
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether new code comes after it."""
+        return self._gives
+
+    def own_descriptors(self) -> list[int]:
+        """Returns what the processes that the app forks must not hold."""
+        server = [] if self._server is None else self._server.own_descriptors()
+        return [*server, *self._job.listeners, *self._channel.descriptors]
+
     def end_if_orphaned(self) -> None:
         """Takes along what the app has started, when there is no supervisor left to do that."""
         if self._orphaned:
-            end_group()
+            ending.end_group()
 
     def _load(self) -> ASGIApp | AppFailed:
         self._channel.send(to_json(ServerStarting(os.getpid())))
@@ -486,7 +500,7 @@ class Worker:
             self._server.should_exit = True
         elif self._importing:
             # Nothing is in flight yet, and an import cannot be asked to end.
-            end_group()
+            ending.end_group()
 
     def _on_close(self) -> None:
         # The supervisor has gone, however that came. The kernel closes its end of the channel as soon as it dies, which
@@ -495,7 +509,7 @@ class Worker:
         self._orphaned = True
         self._ask_to_stop()
         time.sleep((self._config.timeout_graceful_shutdown or 0) + (self._config.timeout_shutdown or GRACE_S) + CLOSE_S)
-        end_group()
+        ending.end_group()
 
 
 def _no_terminal(*_: Any, **__: Any) -> None:
@@ -536,10 +550,3 @@ def reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def end_group() -> None:
-    """Ends this process and everything that it has started, now."""
-    if hasattr(os, "killpg"):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(EXIT_OK)

@@ -56,7 +56,7 @@ def main(channel_fd: int) -> None:
         os._exit(0)
     # Made here: in a child it would write to the pages of all these names.
     names = frozenset(sys.modules)
-    forker = Forker(sock)
+    forker = Forker(sock, threads=probe.threads)
     say(sock, {"is": "ready", "count": len(sys.modules), "skipped": probe.skipped})
     channel = forker.serve()
     if channel is None:

@@ -20,6 +20,7 @@ from devserver.errors import AppLoadError, AppStartupError, BindError, ConfigErr
 from devserver.events import AppRaised, LifespanChanged, Notice, ServerReady, ServerStopped, ServerStopping
 from devserver.protocol.http1.connection import Http1Connection
 from devserver.server import listeners as listening
+from devserver.server.durations import SAME_SIGNAL_S
 from devserver.server.server import Server
 from tests.support.server import HELLO, PATIENCE_S, get, hello, read_all, recording, serving, until
 
@@ -420,6 +421,12 @@ def handled(*numbers: int) -> Generator[list[int], None, None]:
             signal.signal(number, old)
 
 
+def wait_for_another_signal() -> None:
+    """Returns when a signal that comes is not the same as the one before."""
+    began = time.monotonic()
+    until(lambda: time.monotonic() > began + SAME_SIGNAL_S)
+
+
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_and_is_raised_again_afterwards(number: int, loop: str) -> None:
@@ -451,6 +458,7 @@ def test_captured_signals_are_raised_again_last_in_first_out() -> None:
             assert app.entered.wait(PATIENCE_S)
         else:
             until(lambda: any(isinstance(event, ServerStopping) for event in events))
+            wait_for_another_signal()
 
     with client, handled(signal.SIGTERM, signal.SIGINT) as seen:
         with sending(signal.SIGTERM, signal.SIGINT, when=when):
@@ -464,13 +472,42 @@ def test_a_second_signal_cuts_requests_and_skips_lifespan_shutdown() -> None:
     emitter, events = recording()
     server = Server(Config(app, port=0), emitter=emitter)
 
-    moments = iter((lambda: server.started, lambda: LifespanChanged("shutdown") in events))
+    def stops() -> bool:
+        if LifespanChanged("shutdown") not in events:
+            return False
+        wait_for_another_signal()
+        return True
+
+    moments = iter((lambda: server.started, stops))
 
     begun = time.monotonic()
     with handled(signal.SIGTERM) as seen, sending(signal.SIGTERM, signal.SIGTERM, when=lambda: until(next(moments))):
         server.run()
     assert time.monotonic() - begun < 20
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_doubled_signal_is_one(second: int) -> None:
+    class Doubling(Lifespan):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def receive_and_signal() -> Any:
+                event = await receive()
+                if event["type"] == "lifespan.shutdown":
+                    signal.raise_signal(second)
+                    await asyncio.sleep(0)
+                return event
+
+            await super().__call__(scope, receive_and_signal, send)
+
+    emitter, events = recording()
+    server = Server(Config(Doubling(), port=0), emitter=emitter)
+    with handled(signal.SIGTERM, signal.SIGINT) as seen:
+        with sending(signal.SIGTERM, when=lambda: until(lambda: server.started)):
+            server.run()
+    assert not server.force_exit
+    assert LifespanChanged("stopped") in events
+    assert seen == ([signal.SIGTERM] if second == signal.SIGTERM else [signal.SIGINT, signal.SIGTERM])
 
 
 def test_signals_are_left_alone_in_other_threads() -> None:

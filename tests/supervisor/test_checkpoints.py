@@ -104,6 +104,24 @@ def test_same_file_again_runs_that_file_and_what_follows_it(project: Project) ->
         assert values(session) == ["1", "new", "1"]
 
 
+def test_seed_that_the_app_has_set_is_kept_and_one_that_was_chosen_is_not(project: Project) -> None:
+    before = "import random\nOWN = random.Random()\nFIXED = random.Random(7)\nrandom.seed(7)"
+    project.write("a.py", module("1", before=before))
+    drawn = "drawn = a.OWN.random(), a.FIXED.random(), random.random()"
+    project.write("main.py", answering("drawn", before=f"import os, random, a, b, c\n{drawn}"))
+    dice = random.Random(7)
+    fixed = str(dice.random())
+    with serve(project) as session:
+        prepare(session, project, "c")
+        chosen = set()
+        for _ in range(3):
+            assert save_anything(session, project, "c") == "c"
+            own, *rest = session.get().body.strip("()").split(", ")
+            assert rest == [fixed, fixed]
+            chosen.add(own)
+        assert len(chosen) == 3
+
+
 def test_each_of_the_files_that_were_saved_last_has_one(project: Project) -> None:
     with serve(project) as session:
         for name in MODULES[1:]:

@@ -232,6 +232,8 @@ def test_a_failing_request_shows_its_error(tmp_path: Path) -> None:
 
 def test_threads_that_end_in_time_let_the_process_end_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "end_process", lambda _: pytest.fail("ended"))
+    # They would end the executors of the process that runs the tests.
+    monkeypatch.setattr(ending, "_call_threading_hooks", lambda: None)
     release = threading.Event()
     thread = threading.Thread(target=release.wait)
     thread.start()
@@ -243,6 +245,10 @@ def test_threads_that_end_in_time_let_the_process_end_by_itself(monkeypatch: pyt
 def test_a_thread_that_does_not_end_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(ending, "end_process", codes.append)
+    # These are about the process that runs the tests.
+    monkeypatch.setattr(ending, "_call_threading_hooks", lambda: None)
+    monkeypatch.setattr(ending, "limit", lambda _: None)
+    monkeypatch.setattr(ending, "_call_exit_functions", lambda: None)
     monkeypatch.setattr(ending, "THREADS_S", 0.01)
     release = threading.Event()
     thread = threading.Thread(target=release.wait)

@@ -214,7 +214,7 @@ class MemoryClient:
         loop = self._server.loop
         loop.settle()
         while self._pending and self.transport.reading:
-            loop.call_soon(self._protocol.data_received, self._pending.pop(0))
+            loop.call_soon(self._deliver, self._pending.pop(0))
             loop.settle()
         if self.transport.closing:
             self._pending.clear()
@@ -222,6 +222,18 @@ class MemoryClient:
             self._eof_seen = True
             loop.call_soon(self._deliver_eof)
             loop.settle()
+
+    def _deliver(self, data: bytes) -> None:
+        protocol: Any = self.transport.get_protocol()
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            protocol.data_received(data)
+            return
+        buffer: Any = protocol.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        if data[size:]:
+            self._pending.insert(0, data[size:])
 
     def _deliver_eof(self) -> None:
         if not self._protocol.eof_received():

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.ports import free_port
-from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, until
+from tests.support.reload import CHECKOUT, PATIENCE_S, Answer, alive, until
 
 
 @dataclass
@@ -59,14 +59,13 @@ class Running:
         return [int(pid) for pid in path.read_text().split()]
 
     def workers_left(self) -> list[int]:
-        """Processes of its session that live, when it has ended itself."""
-        found = subprocess.run(
-            ["ps", "--no-headers", "-o", "pid=,stat=", "-s", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        return [int(line.split()[0]) for line in found.splitlines() if "Z" not in line.split()[1]]
+        """Processes that live and have its folder as their working directory, which is the test's own."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and (entry / "cwd").readlink() == self.folder and alive(int(entry.name)):
+                    found.append(int(entry.name))
+        return found
 
     def get(self, path: str = "/") -> Answer:
         """One request on a connection of its own."""
@@ -97,6 +96,7 @@ def prod(
     ready: bool = True,
     environment: dict[str, str] | None = None,
     command: str = "prod",
+    target: str = "main:app",
     pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
@@ -104,6 +104,7 @@ def prod(
     :param ready: wait until all workers serve.
     :param environment: added to ours.
     :param command: another command of ``dev``.
+    :param target: what is served.
     :param pass_fds: descriptors that it inherits.
     """
     port = free_port()
@@ -111,7 +112,7 @@ def prod(
     with log.open("wb") as file:
         where = () if "--fd" in options else ("--port", str(port))
         process = subprocess.Popen(
-            [sys.executable, "-m", "devserver", command, "main:app", *where, *options],
+            [sys.executable, "-m", "devserver", command, target, *where, *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -132,8 +133,10 @@ def prod(
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # Workers lead sessions of their own.
+        for pid in [process.pid, *running.workers_left()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
 
 

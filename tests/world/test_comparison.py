@@ -101,7 +101,9 @@ def test_results_are_compared_as_json() -> None:
     assert "'2" not in line.partition("not")[0]
 
 
-@pytest.mark.parametrize(("coding", "body"), [("gzip", gzip.compress(b"hello")), ("br", brotli.compress(b"hello"))])
+@pytest.mark.parametrize(
+    ("coding", "body"), [("gzip", gzip.compress(b"hello")), ("br", brotli.compress(b"hello"))], ids=["gzip", "br"]
+)
 def test_coding_is_undone_and_checked(coding: str, body: bytes) -> None:
     assert decoded(body, coding) == b"hello"
     assert decoded(b"", coding) == b""

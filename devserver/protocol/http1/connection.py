@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from devserver.events import RequestFinished, RequestRefused
 from devserver.protocol.http1 import limits
 from devserver.protocol.http1.chunked import ChunkedBody
-from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, Exchange
+from devserver.protocol.http1.exchange import AWAITING_START, COMPLETE, LISTED, STREAMING, Exchange
+from devserver.protocol.http1.large_body import LARGE_BODY_BYTES, LargeBody
 from devserver.protocol.http1.refusal import Refusal
 from devserver.protocol.http1.response import error_response
 from devserver.protocol.http1.target import RequestLine, check_host, parse_request_line, raw_path, seen_lines
@@ -39,6 +40,8 @@ _FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host
 _FORWARDED_FIELDS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
+_PROXY_FIELDS = _FORWARDED_FIELDS | {b"x-real-ip"}
+"""Fields that a trusted proxy writes."""
 _TELLING_FIELDS = _FRAMING_FIELDS | _FORWARDED_FIELDS
 _telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
@@ -88,6 +91,7 @@ class Http1Connection(asyncio.Protocol):
         "_position",
         "_raw",
         "_reading_paused",
+        "_reads_large_body",
         "_scanned",
         "_scheme",
         "_scope",
@@ -142,6 +146,8 @@ class Http1Connection(asyncio.Protocol):
         self._body_window_end = 0.0
         self._body_window_bytes = 0
         self._reading_paused = False
+        self._reads_large_body = False
+        """Another protocol stands in for this one."""
         self.eof = False
         """The peer has ended its side."""
         self._scanned = 0
@@ -196,12 +202,18 @@ class Http1Connection(asyncio.Protocol):
             # with those of the other connections.
             self._raw = data
             self.state.schedule(self)
+            if len(data) > limits.READ_HIGH_WATER:
+                # Or the event loop would go on to read all that the kernel has.
+                self._pause_reading()
             return
         if mode >= LINGERING:
             return
         self._append(data)
         if mode == HEAD:
-            if self._scanned <= 1 or b"\n" in data or self._may_be_too_large():
+            if len(self._raw) > limits.READ_HIGH_WATER:
+                self._pause_reading()
+                self.state.schedule(self)
+            elif self._scanned <= 1 or b"\n" in data or self._may_be_too_large():
                 self.state.schedule(self)
             # Else it is more of a line in the head, whose start has been looked at: there is nothing to find.
         elif mode == BODY:
@@ -423,6 +435,9 @@ class Http1Connection(asyncio.Protocol):
         """The response cannot be completed: the connection is cut, so that the peer can tell (RFC 9112 §8)."""
         if self.logs_requests and not self.lost:
             exchange.report(complete=False)
+        if STREAMING <= exchange.stage < COMPLETE:
+            # What the app has sent before it failed.
+            exchange.end_turn()
         self.lost = True
         self.exchange = None
         self._mode = CLOSED
@@ -557,6 +572,7 @@ class Http1Connection(asyncio.Protocol):
         if not length:
             self._mode = BUSY
             self.exchange = Exchange(self, scope, line, keep_alive, True, False)
+            self._resume_if_short()
             return
         # The parser is left in the middle of a message; the next head gets a fresh one.
         self._parser = None
@@ -572,6 +588,7 @@ class Http1Connection(asyncio.Protocol):
             else:
                 self._position = end
             exchange.whole_body(raw[start:end])
+            self._resume_if_short()
             return
         self.exchange = exchange = Exchange(self, scope, line, keep_alive, False, expects_continue)
         self._mode = BODY
@@ -583,7 +600,13 @@ class Http1Connection(asyncio.Protocol):
             self._take_body(exchange)
         elif self._reading_paused:
             self._resume_reading()
-        if self._mode == BODY and not self._reading_paused:
+        if self._mode != BODY:
+            return
+        if self._body_left >= LARGE_BODY_BYTES and self._scheme == "http":
+            # Not with TLS, which is decrypted into objects of its own.
+            self._reads_large_body = True
+            self.transport.set_protocol(LargeBody(self, state.read_buffer))
+        if not self._reading_paused:
             self._open_body_window()
 
     def _open_websocket(self, head: bytes, line: RequestLine, scope: dict[str, Any], length: int) -> None:
@@ -596,6 +619,7 @@ class Http1Connection(asyncio.Protocol):
         self._parser = None
         self._mode = BUSY
         self.exchange = self.state.open_websocket(self, head, line, scope)
+        self._resume_if_short()
 
     def _judge(self, head: bytes, line: RequestLine) -> Judgement:
         """Has the parser read the field lines, and holds them against the rules and the limits.
@@ -639,8 +663,8 @@ class Http1Connection(asyncio.Protocol):
         """The headers that the app gets of those with an underscore in a name, and all others.
 
         ASGI tells ``-`` and ``_`` apart, so that they are delivered. But apps that map both to one name, as CGI does,
-        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: beside that
-        one it is dropped.
+        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: from such a
+        peer the fields that say where a request came from are not delivered under another name.
 
         :raises Refusal: 400 when ``--underscore-headers`` says so.
         """
@@ -651,8 +675,9 @@ class Http1Connection(asyncio.Protocol):
             return [field for field in headers if b"_" not in field[0]]
         if not self._trusted:
             return headers
-        names = {name for name, _ in headers}
-        return [field for field in headers if b"_" not in field[0] or field[0].replace(b"_", b"-") not in names]
+        return [
+            field for field in headers if field[0] in _PROXY_FIELDS or field[0].replace(b"_", b"-") not in _PROXY_FIELDS
+        ]
 
     def _frame(
         self, line: RequestLine, headers: list[tuple[bytes, bytes]], fields: list[tuple[bytes, bytes]]
@@ -783,6 +808,10 @@ class Http1Connection(asyncio.Protocol):
     def _end_body(self, exchange: Exchange) -> None:
         self._mode = BUSY
         self._chunks = None
+        if self._reads_large_body:
+            self._reads_large_body = False
+            if not self.transport.is_closing():
+                self.transport.set_protocol(self)
         self._rest()
         self._resume_if_short()
         exchange.body_ended()

@@ -4,10 +4,10 @@ An exchange knows the connection it stands on only through a few attributes: the
 is paused, and whom to tell when the response is complete. It does not parse, and it does not know which request
 comes next.
 
-Neither ``send`` nor ``receive`` suspends when it need not: the response goes to the transport at once (head and first
-body chunk in one write) and waits only above the transport's high-water mark; a body that has arrived is handed over
-without a future. A response that never suspends by itself yields to the loop once in a while, or one fast reader of an
-endless stream would starve every other client.
+Neither ``send`` nor ``receive`` suspends when it need not: a body that has arrived is handed over without a future, and
+``send`` waits only above the transport's high-water mark. What the app sends without suspending leaves in one write,
+when it suspends, at the end of the response, or when 64 KiB have come together. A response that never suspends by
+itself yields to the loop once in a while, or one fast reader of an endless stream would starve every other client.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 # app may send must not depend on whether it suspended in between. OPENING_FILE holds the head until a file is open.
 LISTED, AWAITING_START, AWAITING_BODY, OPENING_FILE, STREAMING, AWAITING_TRAILERS, COMPLETE = range(7)
 _BODY_STAGES = (AWAITING_BODY, STREAMING)
+_PIECE_STAGES = (STREAMING, AWAITING_TRAILERS)
 
 # How the end of the body is marked (RFC 9112 §6).
 NONE, LENGTH, CHUNKED, UNTIL_CLOSE = range(4)
@@ -76,6 +77,8 @@ class Exchange:
         "_framing",
         "_length_left",
         "_lost_at",
+        "_pieces",
+        "_pieces_bytes",
         "_prefix",
         "_received_at",
         "_response_headers",
@@ -147,6 +150,9 @@ class Exchange:
         self._length_left: int
         """Body bytes that a Content-Length still promises; negative when there is none."""
         self._trailers: bool
+        self._pieces: list[bytes]
+        """What has been sent since the last write."""
+        self._pieces_bytes: int
         self._bytes_sent: int
         """Bytes of the response body, without framing."""
         self._turn_left: int
@@ -183,8 +189,7 @@ class Exchange:
         """The app has not come to its end in the first step of its task, or has not begun."""
         self.task = task
         self.connection.state.tasks.add(task)
-        if self.head is not None:
-            self.release_head()
+        self.end_turn()
 
     async def receive(self) -> Message:
         """The next part of the request body, or ``http.disconnect`` (ASGI HTTP spec, "Request")."""
@@ -192,7 +197,7 @@ class Exchange:
             self.expects_continue = False
             if not self.connection.lost:
                 self.connection.transport.write(CONTINUE)
-        if not self.body_complete and self._deliveries >= limits.SENDS_PER_TURN:
+        if not self.body_complete and self._deliveries >= limits.DELIVERIES_PER_TURN:
             self._deliveries = 0
             await _yield_once()
         while self.stage != COMPLETE:
@@ -313,12 +318,28 @@ class Exchange:
             self._response_headers = headers
         self.stage = AWAITING_BODY
         if self.task is not None:
-            state.hold_head(self)  # After the first step of its task suspended() looks after it.
+            state.hold(self)  # After the first step of its task suspended() looks after it.
 
-    def release_head(self) -> None:
-        """The turn is over and no body has come: the client gets the head alone."""
-        if self.stage == AWAITING_BODY and self.head is not None and not self.connection.lost:
-            self.connection.transport.write(self._finish_head(0, more_body=True))
+    def end_turn(self) -> None:
+        """Writes what the app has sent in this turn: the head alone when no body has come, or the pieces."""
+        if self.connection.lost:
+            return
+        if self.stage == AWAITING_BODY:
+            if self.head is not None:
+                self.connection.transport.write(self._finish_head(0, more_body=True))
+        elif self.stage in _PIECE_STAGES:
+            self._write_pieces()
+
+    def _write_pieces(self) -> None:
+        pieces = self._pieces
+        if not pieces:
+            return
+        if self._pieces_bytes <= limits.WRITE_JOIN_MAX:
+            self.connection.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        else:
+            self.connection.transport.writelines(pieces)
+        self._pieces = []
+        self._pieces_bytes = 0
 
     def _finish_head(self, size: int, *, more_body: bool) -> bytes:
         """Chooses the framing, now that it is known whether the first chunk is the last (RFC 9112 §6.3)."""
@@ -327,6 +348,8 @@ class Exchange:
             raise AssertionError("the head is finished once")
         self.head = None
         head = self._prefix + head
+        self._pieces = []
+        self._pieces_bytes = 0
         self._bytes_sent = 0
         self._turn_left = limits.BYTES_PER_TURN
         length = self._length_left
@@ -372,7 +395,7 @@ class Exchange:
             if not isinstance(body, (bytearray, memoryview)):
                 raise AppContractError(f"A response body must be bytes, not {type(body).__name__}.")
             body = bytes(body)
-        transport = self.connection.transport
+        connection = self.connection
         size = len(body)
         head = self.head
         if head is not None:
@@ -389,10 +412,10 @@ class Exchange:
                 # The whole of an ordinary response in one write; every other case takes the long way below.
                 self.head = None
                 parts = (self._prefix, head, content_length_ends.get(size) or content_length_end(size), body)
-                writes = self.connection.state.writes
+                transport, writes = connection.transport, connection.state.writes
                 if size > limits.WRITE_JOIN_MAX:
                     transport.writelines(parts)
-                elif writes is not None and not self.connection.eof:
+                elif writes is not None and not connection.eof:
                     writes.append((transport, b"".join(parts)))
                 else:
                     transport.write(b"".join(parts))
@@ -404,6 +427,8 @@ class Exchange:
             head = b""
         self.stage = STREAMING
         framing = self._framing
+        pieces = self._pieces
+        is_first = not pieces
         if framing == LENGTH:
             left = self._length_left - size
             if left < 0 or (left and not more_body):
@@ -414,37 +439,34 @@ class Exchange:
                     f"The response body is {'longer' if left < 0 else 'shorter'} than its Content-Length."
                 )
             self._length_left = left
-            if size <= limits.WRITE_JOIN_MAX:
-                if head or size:
-                    transport.write(head + body)
-            elif head:
-                transport.writelines((head, body))
-            else:
-                transport.write(body)
-        elif framing == CHUNKED:
-            end = b"" if more_body or self._trailers else _LAST_CHUNK
-            if size > limits.WRITE_JOIN_MAX:
-                transport.writelines((b"%b%x\r\n" % (head, size), body, b"\r\n" + end))
-            elif size:
-                transport.write(b"%b%x\r\n%b\r\n%b" % (head, size, body, end))
-            elif head or end:
-                transport.write(head + end)
         elif framing == NONE:
             size = 0
-            if head:
-                transport.write(head)
-        elif head or size:
-            transport.write(head + body)
-        self._body_bytes_sent(size)
-        if not more_body:
-            if self._trailers:
-                self.stage = AWAITING_TRAILERS
+        if head:
+            pieces.append(head)
+        if size:
+            if framing != CHUNKED:
+                pieces.append(body)
+            elif size > limits.PIECE_JOIN_MAX:
+                pieces += (b"%x\r\n" % size, body, b"\r\n")
             else:
-                self._complete()
-
-    def _body_bytes_sent(self, size: int) -> None:
+                pieces.append(b"%x\r\n%b\r\n" % (size, body))
+        self._pieces_bytes = waiting = self._pieces_bytes + len(head) + size
         self._bytes_sent += size
-        self._turn_left -= max(size, limits.BYTES_PER_SEND)
+        self._turn_left -= max(limits.BYTES_PER_SEND, size)
+        if more_body:
+            if waiting >= limits.PIECES_BYTES_MAX:
+                self._write_pieces()
+            elif is_first and self.task is not None:
+                connection.state.hold(self)
+        elif self._trailers:
+            self.stage = AWAITING_TRAILERS
+            if is_first and self.task is not None:
+                connection.state.hold(self)
+        else:
+            if framing == CHUNKED:
+                pieces.append(_LAST_CHUNK)
+            self._write_pieces()
+            self._complete()
 
     async def _give_way(self) -> None:
         """Waits while the transport is above its high-water mark; else yields once, for fairness."""
@@ -481,10 +503,12 @@ class Exchange:
             end = b"" if message.get("more_trailers", False) else b"\r\n"
             start = b"0\r\n" if self._trailers else b""
             self._trailers = False
-            if start or block or end:
-                self.connection.transport.write(start + block + end)
+            self._pieces.append(start + block + end)
         if not message.get("more_trailers", False):
+            self._write_pieces()
             self._complete()
+        elif self.task is not None:
+            self.connection.state.hold(self)
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """Sends a file that the app names (ASGI extension ``http.response.pathsend``), reading it in a thread."""

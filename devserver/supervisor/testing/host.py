@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from devserver.supervisor import imports, worker
 from devserver.supervisor.channel import receive_first
 from devserver.supervisor.forker import Forker, say
+from devserver.supervisor.life import end_with
 from devserver.supervisor.plan import Plan
 from devserver.supervisor.testing import run
 from devserver.supervisor.testing.installed import GROUP, Known, tell_pytest, with_plugins
-from devserver.supervisor.testing.parent import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

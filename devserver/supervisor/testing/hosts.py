@@ -18,7 +18,7 @@ from devserver.events import Notice
 from devserver.supervisor.channel import SupervisorChannel, channel_pair
 from devserver.supervisor.forked import ForkedProcess, Zygote
 from devserver.supervisor.forking import CRASHES_MAX, UNFIT_ROUNDS_MAX
-from devserver.supervisor.plan import HOST, Plan, Tests
+from devserver.supervisor.plan import HOST, STARTUP, Plan, Tests
 from devserver.supervisor.testing.warm_tests import WarmTests
 
 if TYPE_CHECKING:
@@ -305,21 +305,22 @@ class Hosts:
 
     def _became_unfit(self, host: Zygote, unfit: Mapping[str, str]) -> None:
         for name, reason in unfit.items():
-            if reason and name not in self.warm.unfit:
+            if reason and name != STARTUP and name not in self.warm.unfit:
                 self._say(Notice("debug", f"{name} {reason}, so every test run imports it anew."))
         self.warm.drop(unfit)
         # A thread that is nobody's comes again.
-        self._unfit_rounds += UNFIT_ROUNDS_MAX if "?" in unfit else 1
+        self._unfit_rounds += UNFIT_ROUNDS_MAX if STARTUP in unfit else 1
         if host is self._coming:
             self._coming = None
             self._improve(host.environment)
         elif host is self._host:
             self._host = None
-            name, reason = next((found for found in unfit.items() if found[1]), ("?", "is unfit"))
+            name, reason = next((found for found in unfit.items() if found[1]), (STARTUP, "it is unfit"))
             for process in host.give_up():
                 # Nobody waits for another one to import everything again.
                 if isinstance(process, TestRun):
-                    process.why = f"{name} {reason}, and the warm process does without it from now on"
+                    told = reason if name == STARTUP else f"{name} {reason}"
+                    process.why = f"{told}, and the warm process does without it from now on"
                 process.start_cold()
             self._prepare(host.environment)
 

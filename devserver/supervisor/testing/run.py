@@ -22,7 +22,7 @@ from devserver.app.source_loader import CACHE_FOLDER, content_hash, install
 from devserver.config.discovery import FirstParty
 from devserver.supervisor import worker
 from devserver.supervisor.channel import encode, receive_first
-from devserver.supervisor.testing.parent import end_with
+from devserver.supervisor.life import end_with
 from devserver.supervisor.testing.request import Request
 from devserver.supervisor.third_party import others
 
