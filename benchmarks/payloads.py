@@ -46,6 +46,8 @@ class Row:
     """Bytes of the body that the server gets with each read; 0: as many as it takes."""
     websocket: bool = False
     compressed: bool = False
+    held_max: int = 1000
+    """Max connections when memory is measured, because a server may hold all that they send."""
 
 
 # Requests
@@ -185,6 +187,7 @@ ROWS = {
             _compressed(1_000_000, 4),
             websocket=True,
             compressed=True,
+            held_max=10,
         ),
         Row("pings", "WebSocket pings", "ping", _pings, websocket=True),
     )

@@ -54,8 +54,12 @@ _VISIBLE = 1.25
 """Min CPU time of a size, divided by the fixed part, for its growth to be judged."""
 _CONNECTIONS = 8
 _REPEATS_MAX = 200
-_PATIENT = {SUBJECT: ("--timeout-request-head", "600", "--timeout-request-body", "600")}
-"""Options that give clients time. On a busy machine a request that is sent in step takes long."""
+_PINGLESS = ("--ws-ping-interval", "600")
+_PATIENT = {
+    SUBJECT: ("--timeout-request-head", "600", "--timeout-request-body", "600", *_PINGLESS),
+    PEER: _PINGLESS,
+}
+"""Options that give clients time. On a busy machine a row takes long, and the clients answer no pings."""
 
 
 @dataclass
@@ -143,7 +147,9 @@ def faults_of(row: Row, ours: Found, theirs: Found) -> list[str]:
     growth = ours.growth(row)
     if growth > GROWTH_MAX:
         faults.append(f"{row.key}: a {row.unit} costs {growth:.2f} times as much at the largest size.")
-    if not theirs.complaint:
+    if theirs.complaint:
+        faults.append(f"{row.key}: there is nothing to compare with, since {PEER} was not measured.")
+    else:
         ratio = ours.unit_us(row, SCALES[-1]) / theirs.unit_us(row, SCALES[-1])
         if ratio > CPU_MAX:
             faults.append(f"{row.key}: CPU time is {ratio:.2f} times that of {PEER}.")
@@ -208,7 +214,7 @@ def _await_sleep(server: ServerProcess) -> None:
 def _measure_held(row: Row, name: str, scale: int, python: str, arguments: argparse.Namespace) -> tuple[float, float]:
     """Bytes held for one connection, and its share of the peak, beyond what a request without a body takes."""
     work = row.make(scale, "/wait")
-    count = arguments.held_in_step if row.piece else arguments.held
+    count = min(arguments.held_in_step if row.piece else arguments.held, row.held_max)
     with _started(name, python, arguments) as server, _connected(server, row, "/wait", count=count) as clients:
         for client in clients:
             client.sock.sendall(work.opening)

@@ -73,6 +73,12 @@ def test_each_requirement_that_is_failed_is_told() -> None:
     ]
 
 
+def test_row_without_a_comparison_is_a_fault() -> None:
+    row = ROWS["trailers"]
+    faults = faults_of(row, _found(row, 100.0, 100.0, 1.0), Found(complaint="it did not start"))
+    assert faults == ["trailers: there is nothing to compare with, since uvicorn was not measured."]
+
+
 def test_cost_that_grows_with_the_square_has_the_exponent_two() -> None:
     row = ROWS["trailers"]
     assert _found(row, 100.0, 1600.0, 1.0).exponent(row) == pytest.approx(2)
