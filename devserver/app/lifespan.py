@@ -1,9 +1,12 @@
 """The app's lifespan (ASGI spec, "Lifespan Protocol"): one task that starts with the server and ends with it.
 
-Whether an app takes part is found out by asking: with ``auto``, an exception before its first ``receive()``, or a
-return without a message, says that it does not; whatever goes wrong later is a failure of the app. Neither a hanging
-startup nor a hanging shutdown ever holds the server: waiting is bounded, and an app that swallows its cancellation is
-abandoned after two seconds.
+The server finds out by calling the app whether it has a lifespan. With ``auto``, an exception before its first
+``receive()`` or a return without a message means that it has none. So does an app that takes the call for a request: it
+sends an HTTP or WebSocket message, or misses a key that only their scopes have. Any other exception after ``receive()``
+is a failed startup.
+
+Neither a hanging startup nor a hanging shutdown ever holds the server: waiting is bounded, and an app that swallows its
+cancellation is abandoned after two seconds.
 
 The task has a context of its own, a copy of the one in which :meth:`Lifespan.startup` was called: context variables set
 during startup are seen by the app's shutdown, and by requests only if the server runs them in copies of
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
 # How long a cancelled app may take to end; well above what a clean-up needs, short for a person who pressed Ctrl+C.
 ABANDON_S = 2.0
+# Keys that HTTP and WebSocket scopes have and a lifespan scope has not (ASGI spec, "Lifespan Protocol").
+_REQUEST_KEYS = frozenset(
+    "client extensions headers http_version method path query_string raw_path root_path scheme server "
+    "subprotocols".split()
+)
 # An app that caught the first cancellation (a bare except round a retry loop) gets a second one after this.
 _CANCEL_AGAIN_S = 0.5
 
@@ -53,6 +61,7 @@ class Lifespan:
         self._raised: BaseException | None = None
         self._phase = "new"
         self._received = False
+        self._sent_response = False
         self._failed: str | None = None
         self._answered = asyncio.Event()
         self._shutdown = asyncio.Event()
@@ -150,6 +159,7 @@ class Lifespan:
             return
         expected = "lifespan.startup." if self._phase == "startup" else "lifespan.shutdown."
         if kind not in {expected + "complete", expected + "failed"} or self._answered.is_set():
+            self._sent_response = str(kind).startswith(("http.", "websocket."))
             raise AppContractError(f'The app sent "{kind}" during lifespan {self._phase}.')
         if kind.endswith(".failed"):
             self._failed = str(message.get("message", ""))
@@ -202,13 +212,25 @@ class Lifespan:
                     "The app has no lifespan: it returned without an answer to lifespan.startup.",
                     hint="Leave out --lifespan on.",
                 )
-        elif self._received or self._mode == "on" or isinstance(raised, SystemExit | KeyboardInterrupt):
+        elif (
+            (self._received and not self._took_for_request(raised))
+            or self._mode == "on"
+            or isinstance(raised, SystemExit | KeyboardInterrupt)
+        ):
             raise AppStartupError(f"The app's startup failed: {sentence(failure)}", failure=failure) from raised
         else:
             # Frameworks that have no lifespan refuse the scope; one that has it was hindered by a mistake.
-            level = "warning" if is_starlette(self._app) else "debug"
+            # A missing key may also be a mistake in a startup of the app's own, so the log has it.
+            doubtful = self._received and not self._sent_response
+            level = "warning" if doubtful or is_starlette(self._app) else "debug"
             self._emitter.emit(Notice(level, f"The app is served without lifespan: it raised {sentence(failure)}"))
         self._set_phase("unsupported")
+
+    def _took_for_request(self, raised: BaseException | None) -> bool:
+        """Tell whether the app answered the lifespan scope as if it were a request."""
+        if self._sent_response:
+            return True
+        return isinstance(raised, KeyError) and bool(raised.args) and str(raised.args[0]) in _REQUEST_KEYS
 
     def _on_early_end(self, _task: asyncio.Task[None]) -> None:
         if self._phase != "started":

@@ -150,6 +150,31 @@ def test_exception_after_the_first_receive_fails_startup(mode: str) -> None:
     assert phases(events) == ["startup"]
 
 
+HEAD = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+@pytest.mark.parametrize(
+    ("app", "level"),
+    [
+        (script("r", HEAD), "debug"),
+        (script("r", {"type": "websocket.accept"}), "debug"),
+        (script("r", KeyError("path")), "warning"),
+    ],
+)
+def test_app_that_takes_the_lifespan_for_a_request_has_none(app: Any, level: str) -> None:
+    lifespan, events = make(app)
+    asyncio.run(both(lifespan))
+    assert phases(events) == ["startup", "unsupported"]
+    [(seen, text)] = notices(events)
+    assert (seen, text.split(":")[0]) == (level, "The app is served without lifespan")
+    assert failed_startup(app, "on")[0].failure is not None
+
+
+@pytest.mark.parametrize("exc", [KeyError("database"), KeyError(), KeyError(["path"])])
+def test_key_error_of_the_startup_itself_fails_it(exc: KeyError) -> None:
+    assert failed_startup(script("r", exc))[0].failure is not None
+
+
 @pytest.mark.parametrize("exc", [SystemExit(4), KeyboardInterrupt(), asyncio.CancelledError()])
 def test_exits_of_the_app_fail_startup_and_do_not_leave_the_loop(exc: BaseException) -> None:
     error, _ = failed_startup(script("r", exc))
@@ -321,7 +346,6 @@ def test_app_that_fails_while_serving_is_told_once() -> None:
     "app",
     [
         script("r", {"type": "lifespan.shutdown.complete"}),
-        script("r", {"type": "http.response.start"}),
         script("r", {}),
     ],
 )
