@@ -20,6 +20,8 @@ from tests.support.projects import run_python, write_files
 from tests.support.reload import Project, serve
 from tests.support.server import Program, get, spawned
 
+pytestmark = pytest.mark.once
+
 ROUTE = "\n@app.get('/')\ndef root():\n    return 'served'\n"
 APP = f"from fastapi import FastAPI\napp = FastAPI(){ROUTE}"
 FLASK = "from flask import Flask\n"

@@ -25,6 +25,8 @@ SOCK = """
 from flask import Flask
 from flask_sock import Sock
 
+pytestmark = pytest.mark.once
+
 app = Flask(__name__)
 app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 25}
 sock = Sock(app)

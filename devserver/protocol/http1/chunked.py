@@ -10,6 +10,8 @@ What carries no body is bounded: a line by ``--limit-request-field-size``, and a
 
 from __future__ import annotations
 
+import re
+
 from devserver.protocol.http1.refusal import Refusal
 
 FRAMING_BYTES_MAX = 65536
@@ -22,23 +24,31 @@ _LINES_MAX = 256
 """Max remembered size lines: peers send pieces of the same few sizes."""
 _LINE_BYTES_MAX = 8
 _HEX = b"0123456789abcdefABCDEF"
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# RFC 9112 §5: field-name ":" field-value, without the CRLF. A name is a token (RFC 9110 §5.6.2).
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 # RFC 9110 §5.5: visible ASCII, SP, HTAB and obs-text.
-_FIELD_VALUE = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_FIELD_LINE = re.compile(rb"(%b):[\t\x20-\x7e\x80-\xff]*+" % _TOKEN)
+# RFC 9112 §7.1.1, behind the first semicolon, without the spaces that no sender may write.
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION = rb"%b(?:=(?:%b|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSIONS = re.compile(rb"%b(?:;%b)*+" % (_EXTENSION, _EXTENSION))
 _NO_TRAILERS = frozenset((b"content-length", b"transfer-encoding"))
 """Fields that would frame the message, and come too late behind it (RFC 9110 §6.5.1)."""
+_TRAILER_LINES = re.compile(
+    rb"(?:(?!(?i:%b):)%b:[\t\x20-\x7e\x80-\xff]*+\r\n)*+" % (b"|".join(sorted(_NO_TRAILERS)), _TOKEN)
+)
+"""Whole trailer lines, up to the first that needs a closer look. Possessive, so that it never goes back."""
 
 # What the next bytes are.
 _SIZE_LINE, _DATA, _DATA_END, _TRAILERS = range(4)
 
 _seen_lines: dict[bytes, int] = {}
-"""Size lines without their CRLF that were read before, and the sizes they give."""
+"""Size lines that were read before, with their CRLF and the one before them, and the sizes they give; none gives 0."""
 
 
 def is_field_line(line: bytes) -> bool:
     """Whether a line, without its CRLF, is ``field-name ":" field-value`` (RFC 9112 §5, RFC 9110 §5.5)."""
-    name, colon, value = line.partition(b":")
-    return bool(name and colon) and not name.translate(None, _TOKEN) and not value.translate(None, _FIELD_VALUE)
+    return _FIELD_LINE.fullmatch(line) is not None
 
 
 class ChunkedBody:
@@ -71,17 +81,6 @@ class ChunkedBody:
         position, size = start, len(data)
         while position < size:
             stage = self._stage
-            if stage == _SIZE_LINE and not self._line:
-                # The short way: a chunk that has arrived whole, of a size that was seen before.
-                begin = data.find(b"\n", position) + 1
-                length = _seen_lines.get(data[position:begin])
-                if length:
-                    end = begin + length
-                    if data[end : end + 2] == b"\r\n":
-                        self._framing_left += FRAMING_BYTES_PER_CHUNK - (begin - position)
-                        parts.append(data[begin:end])
-                        position = end + 2
-                        continue
             if stage == _DATA:
                 end = position + self._data_left
                 if end > size:
@@ -90,11 +89,13 @@ class ChunkedBody:
                     position = size
                     break
                 parts.append(data[position:end])
-                position = end
+                position = self._take_whole_chunks(data, end, parts)
                 self._stage = _DATA_END
             elif stage == _DATA_END:
                 position = self._end_chunk(data, position)
             else:
+                if stage == _TRAILERS and not self._line:
+                    position = self._take_whole_trailers(data, position)
                 newline = data.find(b"\n", position)
                 if newline < 0:
                     self._keep_part(data[position:])
@@ -115,6 +116,41 @@ class ChunkedBody:
                     _check_trailer(line)
         return parts[0] if len(parts) == 1 else b"".join(parts), position
 
+    def _take_whole_chunks(self, data: bytes, position: int, parts: list[bytes]) -> int:
+        """Takes the chunks behind a chunk's data that have arrived whole, of sizes that were seen before.
+
+        The short way through tiny chunks. A CRLF and the size line behind it are looked up together, and peers mostly
+        repeat the line before.
+
+        :param position: where the data of a chunk ends.
+        :returns: where the data of the last chunk ends that was taken.
+        """
+        find, starts, append, get = data.find, data.startswith, parts.append, _seen_lines.get
+        size, start, before = len(data), position, len(parts)
+        line, line_size, length = b"", 0, 0
+        repeats = False
+        while True:
+            if repeats and starts(line, position):
+                begin = position + line_size
+            else:
+                begin = find(b"\n", position + 2) + 1
+                last, line = line, data[position:begin]
+                known = get(line)
+                if known is None:
+                    break
+                length = known
+                line_size = begin - position
+                repeats = line == last
+            end = begin + length
+            if end > size:
+                break
+            append(data[begin:end])
+            position = end
+        chunks = len(parts) - before
+        framing_bytes = position - start - sum(map(len, parts[before:])) - 2 * chunks
+        self._framing_left += FRAMING_BYTES_PER_CHUNK * chunks - framing_bytes
+        return position
+
     def _end_chunk(self, data: bytes, position: int) -> int:
         """Reads the CRLF behind chunk data; the offset after it, or after what has arrived of it."""
         end = self._line + data[position : position + 2 - len(self._line)]
@@ -127,6 +163,17 @@ class ChunkedBody:
         else:
             self._line = end
         return position
+
+    def _take_whole_trailers(self, data: bytes, position: int) -> int:
+        """Drops the trailer lines at ``position`` that have arrived whole and may be dropped; the offset after them."""
+        while True:
+            # No line is longer than what is matched at once.
+            lines = _TRAILER_LINES.match(data, position, position + self._line_bytes_max + 2)
+            end = lines.end() if lines else position
+            if end == position:
+                return position
+            self._spend(end - position)
+            position = end
 
     def _keep_part(self, part: bytes) -> None:
         """Keeps the start of a line. Its end comes with a later read."""
@@ -143,14 +190,12 @@ class ChunkedBody:
 
     def _open_chunk(self, line: bytes) -> None:
         """Reads ``chunk-size [chunk-ext] CRLF`` (RFC 9112 §7.1)."""
-        length = _seen_lines.get(line)
-        if length is None:
-            length = _chunk_size(line)
+        length = _chunk_size(line)
+        if length:
             if len(line) <= _LINE_BYTES_MAX:
                 if len(_seen_lines) >= _LINES_MAX:
                     _seen_lines.clear()
-                _seen_lines[line] = length
-        if length:
+                _seen_lines[b"\r\n" + line] = length
             self._framing_left += FRAMING_BYTES_PER_CHUNK
             self._data_left = length
             self._stage = _DATA
@@ -165,15 +210,15 @@ class ChunkedBody:
 
 def _chunk_size(line: bytes) -> int:
     """The size that a whole size line gives."""
-    digits, _, extensions = line[:-2].partition(b";")
+    digits, semicolon, extensions = line[:-2].partition(b";")
     if not line.endswith(b"\r\n") or not digits or len(digits) > _SIZE_DIGITS_MAX or digits.translate(None, _HEX):
         raise Refusal(400, "A chunk size is malformed.")
-    if extensions and extensions.translate(None, _FIELD_VALUE):
-        raise Refusal(400, "A chunk extension holds a control character.")
+    if semicolon and not _EXTENSIONS.fullmatch(extensions):
+        raise Refusal(400, "A chunk extension is malformed.")
     return int(digits, 16)
 
 
 def _check_trailer(line: bytes) -> None:
-    name = line.partition(b":")[0].lower()
-    if not line.endswith(b"\r\n") or not is_field_line(line[:-2]) or name in _NO_TRAILERS:
+    field = _FIELD_LINE.fullmatch(line, 0, len(line) - 2)
+    if field is None or not line.endswith(b"\r\n") or field[1].lower() in _NO_TRAILERS:
         raise Refusal(400, "A trailer field is malformed.")

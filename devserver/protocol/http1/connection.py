@@ -40,6 +40,8 @@ _FRAMING_FIELDS = frozenset(b"connection content-length content-type expect host
 _FORWARDED_FIELDS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto".split()
 )
+_PROXY_FIELDS = _FORWARDED_FIELDS | {b"x-real-ip"}
+"""Fields that a trusted proxy writes."""
 _TELLING_FIELDS = _FRAMING_FIELDS | _FORWARDED_FIELDS
 _telling_names: dict[bytes, bytes] = {}
 _ordinary_names: dict[bytes, bytes] = {}
@@ -123,8 +125,9 @@ class Http1Connection(asyncio.Protocol):
         self.logs_requests = state.emitter.wants(RequestFinished)
 
         self._mode = HEAD
-        self._raw = received
-        """Bytes that have been received and not been looked at, from ``_position`` on."""
+        self._raw: bytes | bytearray = received
+        """Bytes that have been received and not been looked at, from ``_position`` on. A bytearray while more are
+        awaited: one that grows copies each byte once, however small the reads are."""
         self._position = 0
         self._parser: Any = None
         self._chunks: ChunkedBody | None = None
@@ -205,17 +208,30 @@ class Http1Connection(asyncio.Protocol):
             return
         if mode >= LINGERING:
             return
-        self._raw = self._raw[self._position :] + data if self._raw else data
-        self._position = 0
+        self._append(data)
         if mode == HEAD:
-            self.state.schedule(self)
             if len(self._raw) > limits.READ_HIGH_WATER:
                 self._pause_reading()
+                self.state.schedule(self)
+            elif self._scanned <= 1 or b"\n" in data or self._may_be_too_large():
+                self.state.schedule(self)
+            # Else it is more of a line in the head, whose start has been looked at: there is nothing to find.
         elif mode == BODY:
             self._body_window_bytes += len(data)
             self._read_body()
         elif len(self._raw) > limits.READ_HIGH_WATER:
             self._pause_reading()
+
+    def _append(self, data: bytes) -> None:
+        raw = self._raw
+        if not raw:
+            self._raw = data
+        elif isinstance(raw, bytearray):
+            raw += data
+        else:
+            self._raw = bytearray(memoryview(raw)[self._position :])
+            self._raw += data
+            self._position = 0
 
     def eof_received(self) -> bool:
         """The peer has shut down its writing side; ours stays open for what it still reads (RFC 9112 §9.6).
@@ -300,7 +316,7 @@ class Http1Connection(asyncio.Protocol):
             return None
         if self.write_paused or unsent_bytes(self.transport) or self.transport.is_closing():
             return None
-        received = self._raw[self._position :]
+        received = bytes(self._raw[self._position :])
         self._mode = CLOSED
         self.lost = True
         self.deadline = 0.0
@@ -404,7 +420,7 @@ class Http1Connection(asyncio.Protocol):
         """
         if head:
             self.transport.write(head)
-        received = self._raw[self._position :]
+        received = bytes(self._raw[self._position :])
         self._raw, self._position = b"", 0
         self._mode = CLOSED
         self.lost = True
@@ -453,6 +469,8 @@ class Http1Connection(asyncio.Protocol):
                 self._await_head(start - self._position)
                 return
             self._scanned = 0
+            if isinstance(raw, bytearray):
+                raw = self._raw = bytes(raw)
             if end == len(raw):
                 self._raw = b""
                 self._position = 0
@@ -463,7 +481,7 @@ class Http1Connection(asyncio.Protocol):
         except Refusal as refusal:
             self._refuse(self._refusal_of_part(raw, start, end) or refusal)
 
-    def _refusal_of_part(self, raw: bytes, start: int, end: int) -> Refusal | None:
+    def _refusal_of_part(self, raw: bytes | bytearray, start: int, end: int) -> Refusal | None:
         """What :meth:`_await_head` would have said if the head from ``start`` to ``end``, which is refused, had not
         arrived at once: what a request is answered with must not depend on how it was cut."""
         at = raw.find(b"\n\n", start, end) if end >= 4 else -1
@@ -485,10 +503,12 @@ class Http1Connection(asyncio.Protocol):
             raw = self._raw = raw[self._position :]
             self._position = 0
         self._check_sizes(raw, start, len(raw))
-        line = raw[start : raw.find(b"\n", start) + 1]
-        if line and not line.endswith(b"\r\n"):
+        newline = raw.find(b"\n", start)
+        if newline >= 0 and not raw.endswith(b"\r\n", start, newline + 1):
             raise Refusal(400, "The lines of a request head must end with CRLF.")
-        if b"\n\n" in raw or (len(raw) > start and not 0x20 < raw[start] < 0x7F and raw != b"\r"):
+        if raw.find(b"\n\n", self._scanned) >= 0 or (
+            len(raw) > start and not 0x20 < raw[start] < 0x7F and raw != b"\r"
+        ):
             raise Refusal(400, "The request is not HTTP/1.1.")
         if self.eof:
             self._close()
@@ -500,7 +520,7 @@ class Http1Connection(asyncio.Protocol):
             self.deadline = self.state.loop.time() + timeout_s
         self._scanned = max(len(raw) - 3, 1)
 
-    def _check_sizes(self, raw: bytes, start: int, end: int) -> None:
+    def _check_sizes(self, raw: bytes | bytearray, start: int, end: int) -> None:
         bounds = self.state.limits
         if end - start <= bounds.small_head:
             return
@@ -509,6 +529,15 @@ class Http1Connection(asyncio.Protocol):
             raise Refusal(414, f"The request line is longer than {bounds.request_line} bytes.")
         if end - start > bounds.request_head:
             raise Refusal(431, f"The request head is larger than {bounds.request_head} bytes.")
+
+    def _may_be_too_large(self) -> bool:
+        """Whether the raw bytes, which are the part of a head, need :meth:`_check_sizes`."""
+        bounds, raw = self.state.limits, self._raw
+        size = len(raw)
+        if size <= bounds.small_head:
+            return False
+        # From 2, because an empty line may come before the request line.
+        return size > bounds.request_head or raw.find(b"\r\n", 2, bounds.request_line + 2) < 0
 
     def _begin(self, head: bytes) -> None:
         """Judges a whole head and makes its exchange.
@@ -547,7 +576,7 @@ class Http1Connection(asyncio.Protocol):
             return
         # The parser is left in the middle of a message; the next head gets a fresh one.
         self._parser = None
-        raw, start = self._raw, self._position
+        raw, start = cast("bytes", self._raw), self._position  # No bytearray: the head has been found.
         if 0 < length <= len(raw) - start:
             # The whole body is there: the app is given it as it is.
             self._mode = BUSY
@@ -634,8 +663,8 @@ class Http1Connection(asyncio.Protocol):
         """The headers that the app gets of those with an underscore in a name, and all others.
 
         ASGI tells ``-`` and ``_`` apart, so that they are delivered. But apps that map both to one name, as CGI does,
-        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: beside that
-        one it is dropped.
+        would take ``X_Forwarded_For`` of a client for what a trusted proxy wrote under its proper name: from such a
+        peer the fields that say where a request came from are not delivered under another name.
 
         :raises Refusal: 400 when ``--underscore-headers`` says so.
         """
@@ -646,8 +675,9 @@ class Http1Connection(asyncio.Protocol):
             return [field for field in headers if b"_" not in field[0]]
         if not self._trusted:
             return headers
-        names = {name for name, _ in headers}
-        return [field for field in headers if b"_" not in field[0] or field[0].replace(b"_", b"-") not in names]
+        return [
+            field for field in headers if field[0] in _PROXY_FIELDS or field[0].replace(b"_", b"-") not in _PROXY_FIELDS
+        ]
 
     def _frame(
         self, line: RequestLine, headers: list[tuple[bytes, bytes]], fields: list[tuple[bytes, bytes]]
@@ -743,7 +773,7 @@ class Http1Connection(asyncio.Protocol):
 
         :raises Refusal: the chunks are malformed, or the body is over the limit.
         """
-        raw, start = self._raw, self._position
+        raw, start = cast("bytes", self._raw), self._position  # No bytearray: all that was there has been taken before.
         if self._chunks is None:
             size = len(raw) - start
             if size <= self._body_left:

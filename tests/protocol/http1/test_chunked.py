@@ -154,3 +154,39 @@ def test_decoder_holds_a_line_at_most() -> None:
 )
 def test_field_line_is_a_token_a_colon_and_a_value(line: bytes, is_one: bool) -> None:
     assert is_field_line(line) is is_one
+
+
+@pytest.mark.parametrize("sizes", [[1] * 50, [3, 3, 300, 3, 1, 1, 40], [1, 16, 256, 4096] * 3])
+def test_framing_is_counted_alike_however_a_message_is_cut(sizes: list[int]) -> None:
+    raw = b"".join(b"%x\r\n%b\r\n" % (size, b"\n" * size) for size in sizes) + b"0\r\nX: y\r\n\r\n"
+    decode(raw)  # Sizes that were seen before take the short way.
+    left = set()
+    for cut in ([raw], bytewise(raw), [raw[:7], raw[7:]]):
+        decoder = ChunkedBody(LINE_BYTES_MAX)
+        assert b"".join(decoder.feed(piece, 0)[0] for piece in cut) == b"\n" * sum(sizes)
+        left.add(decoder._framing_left)
+    assert len(left) == 1
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"\r", b"\r\r", b"\n\n", b"\r\n\r\n", b"x\r\n", b"\r\n0x"])
+def test_bytes_behind_chunks_that_are_no_line_end_are_refused(behind: bytes) -> None:
+    decode(b"1\r\na\r\n1\r\na\r\n0\r\n\r\n")
+    for raw in (b"1\r\na" + behind + b"1\r\na\r\n", b"1\r\na\r\n1\r\na" + behind + b"1\r\na\r\n"):
+        assert refusal_of(raw) == refusal_of(*bytewise(raw))
+
+
+@pytest.mark.parametrize(
+    "line", [b"X: y\rz\r\n", b"X: y\r\r\n", b"X: \x00\r\n", b"X\r\n", b": y\r\n", b"X : y\r\n", b"X: y\n"]
+)
+def test_malformed_trailer_is_refused(line: bytes) -> None:
+    assert "trailer" in refusal_of(b"0\r\n" + line + b"\r\n")
+
+
+@pytest.mark.parametrize("extension", [b"", b"x=", b" x", b"x;", b"=y", b'x="y"z', b'x="y', b"x=y=z", b"x\x01"])
+def test_malformed_extension_is_refused(extension: bytes) -> None:
+    assert "extension" in refusal_of(b"1;" + extension + b"\r\na\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("extension", [b"x", b"x=y", b"x;y=z", b'x="a;b"', b'x="a\\"b"', b'x=""'])
+def test_extension_is_taken_and_dropped(extension: bytes) -> None:
+    assert decode(b"1;" + extension + b"\r\na\r\n0\r\n\r\n")[0] == b"a"
