@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from devserver.app.failure import place, sentence
+from devserver.app.failure import place, sentence, short_path
 from devserver.config.import_name import installed_module
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def explain(exc: BaseException, failure: Failure, name: str) -> tuple[str, str]:
     where = place(failure)
     at = f" at {where}" if where else ""
     if isinstance(exc, SyntaxError):
+        if exc.filename and not exc.lineno:
+            at = f" in {short_path(exc.filename)}"
         text = f': "{exc.text.strip()[:_TEXT_CHARS_MAX]}"' if exc.text and exc.text.strip() else ""
         return f"Could not import {name}: {failure.message}{at}{text}", ""
     if isinstance(exc, SystemExit):

@@ -104,7 +104,12 @@ class SourceLoader:
         # Recorded even when it does not compile: the next look at the file compares with what failed.
         self.executed[path] = source_hash
         if code is None:
-            code = loader.source_to_code(source, path)
+            try:
+                code = loader.source_to_code(source, path)
+            except SyntaxError as exc:
+                # Python names no file for a null byte.
+                exc.filename = exc.filename or path
+                raise
             if self._cache is not None:
                 self._cache.put(path, source_hash, code)
         return code

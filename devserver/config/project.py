@@ -47,7 +47,8 @@ class FirstParty:
     """The files that are the user's own: ``path in first_party``.
 
     Under the project root or one of the extra folders, but not in an environment, in site-packages, in the standard
-    library or in this package. Symbolic links count by where they lie and by where they lead.
+    library or in this package. Symbolic links count by where they lie and by where they lead. A relative path without a
+    file is not: compiled libraries name their sources so in tracebacks (``uvloop/loop.pyx``).
 
     :param root: see :func:`project_root`.
     :param extra_dirs: reload folders, workspace members and editable installs; see :meth:`of`.
@@ -70,6 +71,8 @@ class FirstParty:
 
     def __contains__(self, path: object) -> bool:
         if not isinstance(path, str) or not path or path.startswith("<"):
+            return False
+        if not os.path.isabs(path) and not os.path.exists(path):
             return False
         folder, name = os.path.split(os.path.abspath(path))
         verdict = self._verdicts.get(folder)

@@ -17,6 +17,8 @@ import pytest
 
 from devserver.app import source_loader
 from devserver.app.code_cache import CodeCache
+from devserver.app.failure import fold, short_path
+from devserver.app.import_error import explain
 from devserver.app.source_loader import FirstPartyLoader, SourceLoader, content_hash
 from devserver.config.project import FirstParty
 from tests.support.projects import run_python, write_files
@@ -116,6 +118,15 @@ def test_module_that_does_not_compile_is_reported_as_executed(project: Path, loa
     with pytest.raises(SyntaxError):
         importlib.import_module("broken_l")
     assert str(project / "broken_l.py") in loader.executed
+
+
+def test_null_byte_is_reported_with_its_file(project: Path, loader: SourceLoader) -> None:
+    write_files(project, {"null_l.py": "a = 1\0\n"})
+    with pytest.raises(SyntaxError) as caught:
+        importlib.import_module("null_l")
+    message, _ = explain(caught.value, fold(caught.value, FirstParty(project)), '"null_l:app"')
+    where = short_path(str(project / "null_l.py"))
+    assert message == f'Could not import "null_l:app": source code string cannot contain null bytes in {where}'
 
 
 def test_uninstalled_loader_is_out_of_the_way(project: Path, loader: SourceLoader) -> None:

@@ -201,3 +201,11 @@ def test_folder_without_interpreter_is_no_environment(tmp_path: Path) -> None:
 def test_windows_layout_is_known(tmp_path: Path) -> None:
     write_files(tmp_path, {".venv/pyvenv.cfg": "", ".venv/Scripts/python.exe": ""})
     assert project_interpreter(tmp_path, {}) == tmp_path / ".venv" / "Scripts" / "python.exe"
+
+
+def test_sources_of_compiled_libraries_are_not_first_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.pyx").touch()
+    own = FirstParty(tmp_path)
+    assert "uvloop/loop.pyx" not in own
+    assert "shop.pyx" in own
