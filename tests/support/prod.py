@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,7 @@ def prod(
     environment: Mapping[str, str | None] | None = None,
     command: str = "prod",
     pass_fds: tuple[int, ...] = (),
+    before: Callable[[], None] | None = None,
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
 
@@ -105,6 +106,7 @@ def prod(
     :param environment: added to ours; None takes a variable away.
     :param command: another command of ``dev``.
     :param pass_fds: descriptors that it inherits.
+    :param before: called in its process before it runs.
     """
     variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})}
     port = free_port()
@@ -120,6 +122,7 @@ def prod(
             stderr=file,
             start_new_session=True,
             pass_fds=pass_fds,
+            preexec_fn=before,
         )
     running = Running(process, port, log, folder)
     try:
