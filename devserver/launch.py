@@ -24,6 +24,7 @@ from devserver.config.settings import Config
 from devserver.errors import EXIT_APP, AppLoadError, DevserverError
 from devserver.events import Emitter, Notice
 from devserver.server import listeners as listening
+from devserver.server import open_files
 
 if TYPE_CHECKING:
     import ssl
@@ -59,6 +60,7 @@ def serve(
     :returns: the exit code. Call :func:`end_threads` with it when the UI is closed.
     :raises DevserverError: an address cannot be bound, or the app does not load or start.
     """
+    open_files.raise_limit()
     target = find_target(config, directory)
     if config.should_reload:
         _check_logging(config)
@@ -128,6 +130,7 @@ def serve_workers(
     if config.umask is not None:
         # Before any file is made.
         os.umask(config.umask)
+    open_files.raise_limit()
     emitter = Emitter()
     first = settings(Reread(config, dict(os.environ) if environment is None else environment, hooks or {}, directory))
     with Observers(config, emitter, told_by="nobody") as observers:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
+import logging
 import os
 import socket
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from devserver.app.wsgi_body import Body, BodyReader, StreamedBody
+from devserver.app.wsgi_body import Body, BodyReader, NoRoomError, StreamedBody
 from devserver.app.wsgi_call import BODILESS, CHARGE_MIN, END, WANTED, WITHDRAWN, Call, Closing, FilePart
 from devserver.app.wsgi_environ import base_environ
 from devserver.app.wsgi_headers import content_length
@@ -35,6 +36,8 @@ RETRY_AFTER_S = b"5"
 STALE_S = 1.0
 """After so long it is watched whether the client of a waiting request is still there."""
 BUSY = b"All threads are busy; try again soon.\n"
+NO_ROOM = b"There is no room for the request body; try again later.\n"
+_log = logging.getLogger("devserver.error")
 FILE_PIECE_BYTES = 1 << 18
 
 
@@ -78,7 +81,12 @@ class Wsgi:
             streamed = StreamedBody(lambda: pool.post(call, WANTED))
             file = io.BufferedReader(streamed)
         else:
-            body = await self._bodies.read(receive)
+            try:
+                body = await self._bodies.read(receive)
+            except NoRoomError as exc:
+                _log.error("%s It is answered with %d; TMPDIR names another folder.", exc, exc.status)
+                await _plain(send, exc.status, NO_ROOM, retry=True)
+                return
             if body is None:
                 # A client that has only shut down its sending side still reads this.
                 await _plain(send, 400, b"The request body ended too early.\n")

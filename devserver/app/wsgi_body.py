@@ -8,7 +8,10 @@ from the connection instead, and holds its thread while it waits for the client.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import io
+import os
 import queue
 import tempfile
 from collections.abc import Callable
@@ -27,6 +30,24 @@ PIECE_BYTES = 1 << 16
 """What they write at a time then."""
 
 
+class NoRoomError(Exception):
+    """A temporary file for a body cannot be made or written.
+
+    :ivar status: of the response: 507 (RFC 4918 §11.5) when the disk is full, else 503.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"A request body cannot be kept in {_folder()} ({cause.strerror or cause}).")
+        self.status = 507 if cause.errno in _FULL else 503
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+def _folder() -> str:
+    return tempfile.tempdir or os.environ.get("TMPDIR", "the temporary folder")
+
+
 class BodyReader:
     """Reads whole bodies, and knows how much memory those hold that are in use."""
 
@@ -37,7 +58,7 @@ class BodyReader:
         """The body of one request, or None when the client went away before its end; :meth:`Body.release` it after use.
 
         :param receive: of the ASGI app.
-        :raises OSError: the temporary file cannot be written.
+        :raises NoRoomError: the temporary file cannot be written.
         """
         body = Body(self._let_go)
         try:
@@ -102,7 +123,10 @@ class Body:
     async def spool(self) -> None:
         """Writes what is in memory to the file, in a thread: a disk may be slow."""
         data, self._data = self._data, b""
-        await asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        except OSError as exc:
+            raise NoRoomError(exc) from exc
         self._free()
 
     def rewind(self) -> None:
@@ -123,12 +147,16 @@ class Body:
         self._data = b""
         self._free()
         if self._file is not None:
-            self._file.close()
+            # What could not be written is tried once more, and fails once more.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _write(self, data: bytes | bytearray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="devserver-body-")  # noqa: SIM115 - close() closes it
         self._file.write(data)
+        # Here and not later, where nobody expects it to fail.
+        self._file.flush()
 
     def _free(self) -> None:
         self._let_go(self.held)

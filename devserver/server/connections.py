@@ -8,7 +8,7 @@ no timer. This file knows nothing of HTTP: a connection is whatever has ``deadli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from devserver.server.durations import CANCEL_S
@@ -42,10 +42,16 @@ class Connections(Protocol):
 
 
 class Sweep:
-    """Once a second: the shared state is told the time, and connections past their deadline are told so."""
+    """Once a second: the shared state is told the time, and connections past their deadline are told so.
 
-    def __init__(self, state: Connections, loop: asyncio.AbstractEventLoop) -> None:
+    :param also: called with the time as well.
+    """
+
+    def __init__(
+        self, state: Connections, loop: asyncio.AbstractEventLoop, also: Sequence[Callable[[float], None]] = ()
+    ) -> None:
         self._state = state
+        self._also = also
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
@@ -58,6 +64,8 @@ class Sweep:
         for connection in list(self._state.connections):
             if connection.deadline and now >= connection.deadline:
                 connection.expire(now)
+        for look in self._also:
+            look(now)
 
     def stop(self) -> None:
         """No further sweep."""

@@ -34,6 +34,7 @@ from devserver.config.target import Target
 from devserver.errors import ConfigError
 from devserver.events import Emitter, Notice, ServerReady, ServerStarting, ServerStopped, ServerStopping
 from devserver.protocol.state import FailureResponse, ServerState
+from devserver.server import heap, open_files
 from devserver.server import listeners as listening
 from devserver.server import loop as loops
 from devserver.server.allocator import keep_freed_memory
@@ -105,6 +106,8 @@ class Server:
         self._failure_response = failure_response
         self._loaded_app: ASGIApp | None = None
         self._ssl = ssl
+        self._accepted = 0
+        """Connections there have been, with those whose TLS handshake is not over."""
         self._begun = 0.0
         self._loading = False
         self._sweep: Sweep | None = None
@@ -268,7 +271,7 @@ class Server:
                 server.close()
             await self.lifespan.shutdown(self.config.timeout_shutdown)
             raise
-        self._sweep = Sweep(state, loop)
+        self._sweep = Sweep(state, loop, self._watchers(state))
         self._sweep.start()
         self.started = True
         self.emitter.emit(
@@ -297,7 +300,10 @@ class Server:
 
             load_class(self.config.ws)
 
+        open_files.keep_quiet(state.loop)
+
         def make(header: ProxyHeader | None = None) -> asyncio.BaseProtocol:
+            self._accepted += 1
             return chosen(state) if header is None else chosen(state, header)
 
         for listener in listeners:
@@ -310,6 +316,15 @@ class Server:
                 make, sock=listener.socket, ssl=self._ssl, backlog=self.config.backlog
             )
             self.servers.append(server)
+
+    def _watchers(self, state: ServerState) -> list[Callable[[float], None]]:
+        """Makes what looks after the process once a second."""
+        exhaustion = open_files.Exhaustion(
+            lambda text: self.emitter.emit(Notice("error", text)), lambda: len(state.connections)
+        )
+        trim = heap.trimmer() if self._ssl is not None else None
+        trims = [] if trim is None else [heap.Heap(lambda: self._accepted, trim).look]
+        return [exhaustion.look, *trims]
 
     def _connection_class(self) -> Callable[..., asyncio.BaseProtocol]:
         return connection_class(self.config.http)

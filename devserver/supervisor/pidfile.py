@@ -62,6 +62,16 @@ class PidFile:
             if self.read() == os.getpid():
                 os.unlink(self.path)
 
+    def remove_beside(self, pid: int) -> None:
+        """Removes the file of a newer master that has ended without doing so, as when it was killed.
+
+        :param pid: its process id.
+        """
+        beside = PidFile(f"{self.path}.2")
+        with contextlib.suppress(OSError):
+            if beside.read() == pid:
+                os.unlink(beside.path)
+
 
 def is_alive(pid: int) -> bool:
     """Whether there is a process of that number."""

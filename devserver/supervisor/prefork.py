@@ -36,10 +36,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from devserver import __version__
-from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, DevserverError
+from devserver.errors import EXIT_APP, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, ConfigError, DevserverError
 from devserver.events import AppFailed, Emitter, Event, Notice, ServerReady, WorkerDied, from_json
 from devserver.observe import writer
 from devserver.server import listeners as listening
+from devserver.server import open_files
 from devserver.supervisor import certificates, children, descriptors, ending, inheritance, life, status, steer
 from devserver.supervisor.channel import channel_pair
 from devserver.supervisor.control import Answer, Control
@@ -176,6 +177,7 @@ class PreforkSupervisor:
         self._pid_file = None if config.pid is None else PidFile(config.pid)
         workers = max(2, available()) if config.workers is None else max(1, config.workers)
         self._pool = Pool(wanted=min(workers, WORKERS_MAX))
+        _check_open_files(self._pool.wanted, len(self._listeners))
         self._board = Scoreboard(2 * max(64, 2 * self._pool.wanted))
         self._warden = Warden(
             self._pool, self._board, lambda: self._settings.config, say=self._say, forget=self._forget
@@ -241,7 +243,7 @@ class PreforkSupervisor:
                     import_ahead(self._settings.config)
                 name_process(self._settings.config.process_name, "master")
                 self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
-                self._say("info", f"Master {os.getpid()} runs {self._pool.wanted} workers.")
+                self._say("info", f"Master {os.getpid()} runs {_workers(self._pool.wanted)}.")
                 while not self._way or any(True for _ in self._pool):
                     self._turn()
                 self._say("info", f"Master {os.getpid()} ends.")
@@ -520,6 +522,8 @@ class PreforkSupervisor:
                 self._exits[pid] = os.waitstatus_to_exitcode(status)
         if self._next_master is not None and self._next_master.pid in self._exits:
             self._say("warning", f"Master {self._next_master.pid} has ended; this one goes on.")
+            if self._pid_file is not None:
+                self._pid_file.remove_beside(self._next_master.pid)
             self._next_master = None
             for sharing in self._sharings:
                 sharing.steer_again()
@@ -630,7 +634,7 @@ class PreforkSupervisor:
         if not self._announced and self._pool.complete:
             self._announced = True
             self._call_hook("when_ready", self._hook_server)
-            self._notifier.ready(f"{self._pool.wanted} workers")
+            self._notifier.ready(_workers(self._pool.wanted))
             self._emitter.emit(ServerReady(os.getpid(), listening.urls(self._listeners), event.app, startup_s))
 
     # Connections
@@ -695,7 +699,7 @@ class PreforkSupervisor:
         wanted = min(wanted, WORKERS_MAX, self._board.rows // 2)
         if wanted != self._pool.wanted and not self._way:
             before, self._pool.wanted = self._pool.wanted, wanted
-            self._say("info", f"{wanted} workers from now on.")
+            self._say("info", f"{_workers(wanted)} from now on.")
             self._call_hook("nworkers_changed", self._hook_server, wanted, before)
 
     def _reload(self) -> None:
@@ -802,7 +806,7 @@ class PreforkSupervisor:
             self._notifier.alive()
         if self._is_reloading and self._pool.complete and all(self._is_up_to_date(handle) for handle in self._pool):
             self._is_reloading = False
-            self._notifier.ready(f"{self._pool.wanted} workers")
+            self._notifier.ready(_workers(self._pool.wanted))
 
     def _is_up_to_date(self, handle: PoolHandle) -> bool:
         return handle.dismissed or (handle.serving and handle.generation == self._pool.generation)
@@ -844,9 +848,9 @@ class PreforkSupervisor:
             case "reload":
                 self._reload()
                 return {"said": "The workers are replaced one by one."}
-            case "scale" if isinstance(number, int) and 1 <= number <= WORKERS_MAX:
+            case "scale" if type(number) is int and 1 <= number <= WORKERS_MAX:
                 self._scale(number)
-                return {"said": f"{self._pool.wanted} workers from now on."}
+                return {"said": f"{_workers(self._pool.wanted)} from now on."}
             case "scale":
                 return {"error": f"The number of workers is between 1 and {WORKERS_MAX}."}
             case "stop":
@@ -941,6 +945,20 @@ def _become_subreaper() -> None:
     """Lets the children of a mold that has died become ours (PR_SET_CHILD_SUBREAPER in prctl(2))."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+def _check_open_files(workers: int, addresses: int) -> None:
+    """:raises ConfigError: the master may not open enough files for so many workers."""
+    allowed, needed = open_files.limit(), open_files.needed(workers, addresses)
+    if allowed is not None and allowed < needed:
+        raise ConfigError(
+            f"A process may open {allowed} files here, and {_workers(workers)} need {needed}.",
+            hint="Raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd), or run fewer workers.",
+        )
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _is_terminal(fd: int) -> bool:

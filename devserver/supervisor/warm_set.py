@@ -143,8 +143,12 @@ class WarmSet:
             ignore = self._path.with_name(".gitignore")
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
-            temporary.write_text(json.dumps(kept), encoding="utf-8")
-            temporary.replace(self._path)
+            try:
+                temporary.write_text(json.dumps(kept), encoding="utf-8")
+                temporary.replace(self._path)
+            finally:
+                # When the disk is full, half of it may be there.
+                temporary.unlink(missing_ok=True)
 
 
 def _is_basic(name: str) -> bool:

@@ -326,3 +326,22 @@ def test_input_that_the_app_has_taken_apart_is_its_own_affair() -> None:
         client.send(request(method="POST", body=LINES))
         assert client.response().body == LINES
         assert running.of(AppRaised) == []
+
+
+@pytest.mark.parametrize(("path", "status"), [("/dev/full", 507), ("/nonexistent/folder/file", 503)])
+def test_body_that_no_disk_has_room_for_is_refused(
+    path: str, status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(**_: object) -> Any:
+        return open(path, "r+b")
+
+    with serving_wsgi(reading(lambda file: len(file.read()))) as running, client_of(running) as client:
+        monkeypatch.setattr(tempfile, "TemporaryFile", make)
+        client.send(request(method="POST", body=b"x" * (3 << 20)))
+        response = client.response()
+        assert (response.status, response.get("retry-after")) == (status, "5")
+        assert response.body == b"There is no room for the request body; try again later.\n"
+        monkeypatch.undo()
+    assert running.of(AppRaised) == []
+    (record,) = [record for record in caplog.records if record.name == "devserver.error"]
+    assert f"It is answered with {status}; TMPDIR names another folder." in record.getMessage()

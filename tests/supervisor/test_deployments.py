@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
+import socket
+import ssl
+import subprocess
+import sys
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devserver.server.open_files import RAISED_MAX
+from tests.support.certificates import make_certificate
 from tests.support.dev_run import dev_run
 from tests.support.prod import Running, prod
 from tests.support.reload import CHECKOUT, until
@@ -225,3 +234,107 @@ def test_time_zone_and_path_of_an_env_file_count_while_developing(current: Path,
             until(lambda: ask(running.url)["zone"] == "ABC")
             found = ask(running.url)
             assert (found["hour"], found["extra"]) == (7, "two")
+
+
+# Descriptors
+
+
+def limited(number: int) -> Callable[[], None]:
+    """Makes a function that limits the open files of the process that calls it."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
+def test_limit_that_is_too_low_for_the_workers_is_refused(current: Path) -> None:
+    command = [sys.executable, "-m", "devserver", "prod", "main:app", "--port", "0", "-w", "20"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    ended = subprocess.run(
+        command,
+        cwd=current,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=limited(80),
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "error: A process may open 80 files here, and 20 workers need 164." in ended.stderr
+    assert "hint: Raise the hard limit" in ended.stderr
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_connections_that_cannot_be_accepted_are_told_once(current: Path, loop: str) -> None:
+    with prod(current, "-w", "1", "--loop", loop, before=limited(90)) as running:
+        clients = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(120)]
+        running.wait(r"This process \(90 files\) can open no more files")
+        for client in clients:
+            client.close()
+
+        def serves_again() -> bool:
+            with contextlib.suppress(OSError):
+                return answer(running, release=1)
+            return False
+
+        until(serves_again)
+        assert running.text.count("can open no more files") == 1
+        assert "Traceback" not in running.text
+
+
+def test_limit_is_raised_for_workers(current: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (current / "main.py").write_text(f"import resource\nRELEASE = resource.getrlimit(resource.RLIMIT_NOFILE)[0]\n{APP}")
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+
+    assert min(soft, hard) > 256
+    with prod(current, "-w", "1", before=lower) as running:
+        assert answer(running, release=min(hard, RAISED_MAX))
+
+
+def test_memory_of_aborted_tls_handshakes_is_given_back(current: Path) -> None:
+    certificate, key = make_certificate(current)
+    files = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing).do_handshake()
+    hello = outgoing.read()
+    with prod(current, "-w", "1", *files) as running:
+        (worker,) = running.workers
+        before = resident_kib(worker)
+        clients = []
+        for _ in range(1000):
+            client = socket.create_connection(("127.0.0.1", running.port))
+            client.sendall(hello)
+            # The server has begun with its half of the handshake.
+            assert client.recv(1)
+            clients.append(client)
+        most = resident_kib(worker)
+        for client in clients:
+            client.close()
+        assert most - before > 30_000
+        until(lambda: resident_kib(worker) - before < (most - before) / 3)
+
+
+def resident_kib(pid: int) -> int:
+    """The resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1])
+
+
+# A master that has failed
+
+
+def test_pid_file_of_a_newer_master_that_was_killed_is_removed(current: Path, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with prod(current, "-w", "1", "--pid", str(pid_file)) as running:
+        running.send(signal.SIGUSR2)
+        running.wait("running on", 2)
+        beside = Path(f"{pid_file}.2")
+        newer = int(beside.read_text())
+        os.kill(newer, signal.SIGKILL)
+        running.wait(f"Master {newer} has ended; this one goes on")
+        until(lambda: not beside.exists())
+        assert int(pid_file.read_text()) == running.process.pid

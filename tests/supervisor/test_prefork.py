@@ -22,7 +22,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from devserver.errors import UsageError
 from devserver.server.durations import SAME_SIGNAL_S
+from devserver.supervisor.control import ask
 from tests.support.certificates import make_certificate, make_signed_certificate
 from tests.support.ports import free_port
 from tests.support.prod import Running, connect_times, load, prod
@@ -936,6 +938,9 @@ def test_master_is_asked_and_told(folder: Path) -> None:
             done = ctl(folder, *words)
             assert done.returncode == 2
             assert done.stderr.startswith(f"error: {sentence}")
+        with pytest.raises(UsageError, match="The number of workers is between 1 and 512"):
+            ask(str(folder / "control"), {"do": "scale", "number": True})
+        assert ctl(folder, "scale", "1").stdout == "1 worker from now on.\n"
         assert ctl(folder, "stop").stdout == "The master stops.\n"
         assert running.process.wait(PATIENCE_S) == 0
         assert not (folder / "control").exists()

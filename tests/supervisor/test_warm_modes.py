@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from devserver.supervisor.warm_set import WarmSet
 from tests.support.reload import CHECKOUT, Project, Session, alive, answering, serve, until
 
 
@@ -441,3 +442,10 @@ def test_mode_that_is_impossible_is_replaced_and_said(project: Project) -> None:
         ready = session.wait("ServerReady")
         assert ready["mode"] == "cold"
         assert notices(session) == ["Every save starts a fresh process: coverage is measured."]
+
+
+def test_warm_set_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    # Not to be replaced by a file, so that only the last step fails.
+    (tmp_path / ".devserver" / "warm.json").mkdir(parents=True)
+    WarmSet(tmp_path).learn(["json"], {})
+    assert sorted(path.name for path in (tmp_path / ".devserver").iterdir()) == [".gitignore", "warm.json"]

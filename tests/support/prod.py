@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,7 @@ def prod(
     command: str = "prod",
     target: str = "main:app",
     pass_fds: tuple[int, ...] = (),
+    before: Callable[[], None] | None = None,
 ) -> Iterator[Running]:
     """``dev prod main:app`` in ``folder``, ended afterwards with all of its processes.
 
@@ -106,6 +107,7 @@ def prod(
     :param command: another command of ``dev``.
     :param target: what is served.
     :param pass_fds: descriptors that it inherits.
+    :param before: called in its process before it runs.
     """
     variables = {**os.environ, "PYTHONPATH": str(CHECKOUT), **(environment or {})}
     port = free_port()
@@ -121,6 +123,7 @@ def prod(
             stderr=file,
             start_new_session=True,
             pass_fds=pass_fds,
+            preexec_fn=before,
         )
     running = Running(process, port, log, folder)
     try:
