@@ -21,11 +21,11 @@ from tests.support.ports import free_port
 from tests.support.prod import prod
 from tests.support.server import PATIENCE_S, command, spawned
 
+pytestmark = pytest.mark.once
+
 SOCK = """
 from flask import Flask
 from flask_sock import Sock
-
-pytestmark = pytest.mark.once
 
 app = Flask(__name__)
 app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 25}
