@@ -52,6 +52,11 @@ _FIELDS_MAX = 32_768
 """What these limits may be at most; for gunicorn 0 is none."""
 
 
+class Aborted(KeyboardInterrupt):
+    """The master has given the worker up. Raised into whatever runs, which may be the app: a SystemExit there would be
+    the app's own."""
+
+
 class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
     """Serves ASGI apps, and what :mod:`devserver.app.interface` recognises beside them, for gunicorn's master.
 
@@ -121,7 +126,9 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
         self.log.critical("The event loop stands still, here:\n%s", stack)
         self._alive = False
         self.cfg.worker_abort(self)
-        raise SystemExit(1)
+        if self._server is None:
+            raise SystemExit(1)
+        raise Aborted
 
     # A worker's life
 
@@ -153,6 +160,8 @@ class Worker(GunicornWorker):  # type: ignore[misc] # gunicorn has no types
             if self.alive:
                 server.prepare([listener.sock for listener in self.sockets])
                 loops.run(self._serve(server), config.loop)
+        except Aborted:
+            raise SystemExit(1) from None
         except DevserverError as exc:
             self.log.error("%s%s", exc.message, f" {exc.hint}" if exc.hint else "")
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
