@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,25 @@ def test_reload_serves_the_release_that_a_link_leads_to_now(current: Path, prelo
         running.wait("is ready", 5)
         assert answer(running, release=2, folder=str(current.resolve()))
         # So is another master.
-        running.send(signal.SIGUSR2)
+        with newer_master(running):
+            pass
+
+
+@contextlib.contextmanager
+def newer_master(running: Running) -> Iterator[None]:
+    """Has a newer master begin beside the one that runs, and ends it afterwards: it is nobody's child."""
+    running.send(signal.SIGUSR2)
+    try:
         running.wait("running on", 2)
+        yield
+    finally:
+        for found in {*map(int, re.findall(r"Master (\d+) runs", running.text))} - {running.process.pid}:
+            os.kill(found, signal.SIGTERM)
+            until(functools.partial(_is_gone, found))
+
+
+def _is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_workers_are_made_again_when_their_folder_cannot_be_entered(current: Path) -> None:
@@ -151,11 +170,10 @@ def test_values_of_a_pipe_stay_through_reloads_and_masters(current: Path) -> Non
             running.send(signal.SIGHUP)
             running.wait("is ready", 2)
             until(lambda: answer(running, secret="swordfish"))
-            running.send(signal.SIGUSR2)
-            running.wait("running on", 2)
-            running.send(signal.SIGWINCH)
-            running.wait("0 workers from now on")
-            until(lambda: answer(running, secret="swordfish"))
+            with newer_master(running):
+                running.send(signal.SIGWINCH)
+                running.wait("0 workers from now on")
+                until(lambda: answer(running, secret="swordfish"))
             assert "Nothing is reloaded" not in running.text
     finally:
         os.close(reading)
