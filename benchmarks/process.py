@@ -114,7 +114,7 @@ class ServerProcess:
         return total / 1e9
 
     def is_asleep(self) -> bool:
-        """Whether the main thread of the process that was started waits, so that it has read what was sent before."""
+        """Returns whether the server's main thread waits, which means that it has read everything sent so far."""
         return _stat(self._process.pid)[0] == "S"
 
     def peak_rss_bytes(self) -> int:

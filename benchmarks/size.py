@@ -64,7 +64,7 @@ _PATIENT = {
 
 @dataclass
 class Found:
-    """What was measured of one row and one server.
+    """Figures of one row and one server.
 
     :ivar cpu_s: scale → CPU seconds of one request, one figure a round; 0 is the fixed part.
     :ivar held: scale → bytes that one connection holds, and its share of the peak meanwhile.

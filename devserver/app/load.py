@@ -107,7 +107,7 @@ def put_on_path(target: Target) -> None:
     if sys.path and sys.path[0] == folder:
         return
     for name in sorted(SERVER_MODULES.intersection(_modules_in(Path(folder)))):
-        # What is not installed, or not for this Python, hides nothing.
+        # A library that is not installed cannot be hidden by a file.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     sys.path.insert(0, folder)
@@ -288,7 +288,7 @@ def _is_servable(module: ModuleType, attribute: str) -> bool:
         for part in attribute.split("."):
             value = getattr(value, part)
     except Exception:
-        # Whatever a property raises: it is not what a hint should name.
+        # A property that raises is nothing that a hint should name.
         return False
     return is_app(value) or is_factory(attribute, value)
 

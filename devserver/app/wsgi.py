@@ -188,7 +188,7 @@ class Wsgi:
             item = await waiter
             if isinstance(item, socket.socket):
                 if call.watch is not None:
-                    # It must not take what is for the bridge.
+                    # The watch must not take messages that are for the bridge.
                     call.watch.cancel()
                     await asyncio.wait([call.watch])
                 bridge = Bridge(item, receive, send, deny)
@@ -302,7 +302,7 @@ class Wsgi:
 
 
 async def _next_item(call: Call, pool: ThreadPool) -> Any:
-    """What the thread has posted next."""
+    """Returns the next item that the thread has posted."""
     if call.inbox:
         return call.inbox.pop(0)
     call.waiter = waiter = pool.loop.create_future()
@@ -320,7 +320,7 @@ async def _watch(call: Call, receive: Receive, pool: ThreadPool) -> None:
 
 
 def _send_keeps_quiet(scope: Scope) -> bool:
-    """Whether the server lets an app send to a client that has gone, as before version 2.4 of the specification.
+    """Returns whether ``send`` does nothing after the client has gone, as before version 2.4 of the ASGI spec.
 
     An app that sends without end then has to listen for ``http.disconnect`` itself, or it keeps its thread for ever.
     """

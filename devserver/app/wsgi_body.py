@@ -147,7 +147,7 @@ class Body:
         self._data = b""
         self._free()
         if self._file is not None:
-            # What could not be written is tried once more, and fails once more.
+            # close() writes the rest again, and fails again when the disk is full.
             with contextlib.suppress(OSError):
                 self._file.close()
 

@@ -1,4 +1,4 @@
-"""What a WSGI app writes to and reads from the socket of a WebSocket: a response head, then frames (RFC 6455).
+"""Bytes on the socket of a WSGI app's WebSocket: a response head, then frames (RFC 6455).
 
 On that socket the app is the WebSocket server and we are its only client. The socket never leaves the process, so the
 mask of our frames is zero: masks protect proxies on a network (§10.3).
@@ -80,7 +80,7 @@ class FrameReader:
         self._waiting = bytearray()
         """Bytes that are not a whole frame yet."""
         self._opcode = 0
-        """Of the message whose fragments arrive; 0 between messages."""
+        """Opcode of the message whose fragments arrive; 0 between messages."""
         self._message = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:

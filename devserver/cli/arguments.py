@@ -102,7 +102,7 @@ def no_such(name: str, known: Iterable[str]) -> UsageError:
 
 
 def _is_gunicorns(name: str) -> bool:
-    """Whether gunicorn has the option and ``dev prod`` has none of its own by that name."""
+    """Returns whether only gunicorn has an option of that name."""
     from devserver.config import gunicorn_flags  # not at the top: few make this mistake
 
     known = gunicorn_flags.VALUES.keys() | gunicorn_flags.LISTS.keys() | gunicorn_flags.SWITCHES.keys()

@@ -299,7 +299,7 @@ _OTHERS_COMMANDS = {
     "start": "dev run",
     "runserver": "dev run",
 }
-"""What similar tools call a command of ours."""
+"""Names that other tools give to our commands."""
 
 
 def _command_hint(exc: Any, path: str) -> str:

@@ -47,7 +47,7 @@ _seen_lines: dict[bytes, int] = {}
 
 
 def is_field_line(line: bytes) -> bool:
-    """Whether a line, without its CRLF, is ``field-name ":" field-value`` (RFC 9112 §5, RFC 9110 §5.5)."""
+    """Returns whether a line, without its CRLF, is ``field-name ":" field-value`` (RFC 9112 §5, RFC 9110 §5.5)."""
     return _FIELD_LINE.fullmatch(line) is not None
 
 

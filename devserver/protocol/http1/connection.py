@@ -383,7 +383,7 @@ class Http1Connection(asyncio.Protocol):
 
     @property
     def much_is_unread(self) -> bool:
-        """Whether more of the request body may still come than is read for the sake of the next request."""
+        """True when the rest of the request body is too long, or of unknown length, to be read and thrown away."""
         return self._chunks is not None or self._body_left > limits.UNREAD_BODY_MAX
 
     def resume_body(self) -> None:

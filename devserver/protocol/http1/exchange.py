@@ -615,7 +615,7 @@ class Exchange:
 
     @property
     def _misses_no_byte(self) -> bool:
-        """Whether the response is whole but for the message that says so."""
+        """True when only the last body message is missing, and no byte of the body."""
         if self.stage not in _BODY_STAGES or self._trailers:
             return False
         return self._length_left == 0 or self.line.method == "HEAD" or self.status in BODILESS
@@ -728,7 +728,7 @@ _EXPECTED = {
 
 
 def means_disconnected(exc: BaseException | None) -> bool:
-    """Whether an exception says that the client has gone.
+    """Returns whether an exception says that the client has gone.
 
     It does when it is ours, when it was raised ``from`` ours, when all of a group do, and when it took the place of
     ours under the name of a disconnect, as Starlette's ``ClientDisconnect`` does. A bug in the handler of our exception
@@ -749,7 +749,7 @@ def means_disconnected(exc: BaseException | None) -> bool:
 
 
 def is_thrown_away(exc: BaseException) -> bool:
-    """Whether Python ends the app's coroutine because the loop is gone: nobody is left to be told."""
+    """Returns whether Python ends the app's coroutine because the event loop is gone."""
     if not isinstance(exc, GeneratorExit):
         return False
     try:

@@ -147,12 +147,12 @@ def check_host(value: bytes) -> None:
 
 
 def _has_whole_escapes(text: bytes) -> bool:
-    """Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1)."""
+    """Returns whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1)."""
     return all(len(part[:2].translate(None, _HEX)) == 0 and len(part) >= 2 for part in text.split(b"%")[1:])
 
 
 def _is_ip_literal(text: bytes) -> bool:
-    """Whether ``text`` is an IPv6address, with or without a zone, or an IPvFuture (RFC 3986 §3.2.2)."""
+    """Returns whether ``text`` is an IPv6address, with or without a zone, or an IPvFuture (RFC 3986 §3.2.2)."""
     if text[:1] in (b"v", b"V"):
         version, dot, address = text[1:].partition(b".")
         return bool(version and dot and address) and not (
